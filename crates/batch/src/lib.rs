@@ -1,0 +1,1 @@
+//! The batching core: pure decisions about which rows run together.

@@ -1,0 +1,1 @@
+//! Batch prediction with transformer text encoders.

@@ -1,0 +1,1 @@
+//! Where models come from: directories, a hub, package registries.

@@ -1,0 +1,3 @@
+//! The `batchwright` command line.
+
+fn main() {}

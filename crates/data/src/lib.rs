@@ -1,0 +1,1 @@
+//! Sources and sinks of rows, and jobs that survive being killed.

@@ -1,0 +1,1 @@
+//! A loaded model ready to run: prepare, cache, batch, execute, answer.

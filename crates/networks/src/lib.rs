@@ -1,0 +1,1 @@
+//! Transformer encoders: reading Hugging Face directories and running them on the kernels.

@@ -1,0 +1,1 @@
+//! Tokenising for transformer models: encoding, truncation, prompts, character offsets.
