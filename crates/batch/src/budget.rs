@@ -1,0 +1,103 @@
+//! How much may run together.
+
+/// The bounds of one batch.
+///
+/// A text that is longer than `tokens` on its own still runs, alone in its batch: the budget decides
+/// what is put together, never what is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Most tokens in a batch (unless one text alone has more); at least 1.
+    pub tokens: usize,
+    /// Most rows in a batch; at least 1.
+    pub rows: usize,
+}
+
+impl Budget {
+    /// A budget of tokens with no bound on rows.
+    pub fn tokens(tokens: usize) -> Self {
+        Self { tokens: tokens.max(1), rows: usize::MAX }
+    }
+
+    /// The same budget with at most `rows` rows a batch.
+    pub fn rows(self, rows: usize) -> Self {
+        Self { rows: rows.max(1), ..self }
+    }
+
+    /// Whether a batch of `rows` rows and `tokens` tokens may take one more row of `length` tokens.
+    pub(crate) fn admits(&self, rows: usize, tokens: usize, length: usize) -> bool {
+        rows == 0 || (rows < self.rows && tokens + length <= self.tokens)
+    }
+}
+
+/// How a window is shared over the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Everything fits one batch: all workers split its products together, which is how a single
+    /// short query gets the whole machine.
+    Team,
+    /// Batches enough for every worker: each runs its own, with no barrier between them.
+    Batches(Budget),
+}
+
+impl Share {
+    /// Decides how `total_tokens` tokens in `rows` rows run on `workers` workers.
+    ///
+    /// Above one batch the budget is lowered, if need be, until every worker has a batch: a window of
+    /// 300 tokens at a budget of 200 would otherwise leave one of two workers with a third of the work.
+    pub fn of(total_tokens: usize, rows: usize, workers: usize, budget: Budget) -> Self {
+        if rows == 1 || (total_tokens <= budget.tokens && rows <= budget.rows) {
+            return Share::Team;
+        }
+        let fair = total_tokens.div_ceil(workers.max(1)).max(1);
+        Share::Batches(Budget { tokens: budget.tokens.min(fair), ..budget })
+    }
+}
+
+/// The token budget that suits a model's widths and a core's level-2 cache.
+///
+/// `hidden` and `intermediate` are the encoder's widths, `l2_bytes` one core's level-2 cache. The
+/// widest stage of a layer reads `hidden` and writes `intermediate` floats a token; the micro-batch
+/// is chosen so that those fill three level-2 caches. Measured with MiniLM (384, 1,536) and 512 KiB:
+/// 48 tokens ran at 0.85 of the best rate, 192 to 384 at the best, 4,096 at 0.83. The result is a
+/// multiple of 12 (whole tiles of 6 or 12 rows) between 96 and 768.
+pub fn default_tokens(hidden: usize, intermediate: usize, l2_bytes: usize) -> usize {
+    let bytes_per_token = 4 * (hidden + intermediate).max(1);
+    let tokens = 3 * l2_bytes / bytes_per_token;
+    (tokens / 12 * 12).clamp(96, 768)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A user with one short query would wait for one core while the others idle.
+    #[test]
+    fn one_row_or_one_batch_gets_the_whole_team() {
+        let budget = Budget::tokens(200);
+        for (total, rows, expected) in [
+            (10, 1, Share::Team),
+            (512, 1, Share::Team),
+            (200, 20, Share::Team),
+            (0, 0, Share::Team),
+            (300, 30, Share::Batches(Budget::tokens(150))),
+            (4_000, 400, Share::Batches(Budget::tokens(200))),
+        ] {
+            assert_eq!(Share::of(total, rows, 2, budget), expected, "{total} tokens in {rows} rows");
+        }
+        assert_eq!(
+            Share::of(100, 10, 2, budget.rows(4)),
+            Share::Batches(Budget { tokens: 50, rows: 4 }),
+            "a bound on rows must hold even where all tokens fit one batch"
+        );
+    }
+
+    /// A budget outside the measured range would cost up to a fifth of the throughput.
+    #[test]
+    fn default_budget_is_in_the_measured_range() {
+        assert_eq!(default_tokens(384, 1536, 512 << 10), 204);
+        for (hidden, intermediate, l2) in [(0, 0, 0), (1, 1, 1 << 30), (4096, 16384, 1 << 10)] {
+            let tokens = default_tokens(hidden, intermediate, l2);
+            assert!((96..=768).contains(&tokens), "{hidden} {intermediate} {l2}: {tokens}");
+        }
+    }
+}
