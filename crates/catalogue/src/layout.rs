@@ -3,7 +3,7 @@
 //! A hub repository often holds the same weights three or four times (PyTorch pickles, ONNX,
 //! TensorFlow). Only what the loader reads is fetched: configuration, tokenizer, safetensors.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -158,7 +158,7 @@ pub(crate) fn present(directory: &Path) -> Result<Vec<String>, SourceError> {
             return Err(missing(needed, false));
         }
     }
-    let mut listed = plain_files(directory, "")?;
+    let listed = files_and_modules(directory)?;
     if has(MODULES) {
         let path = directory.join(MODULES);
         let text = std::fs::read(&path).map_err(SourceError::disk(&path))?;
@@ -174,9 +174,6 @@ pub(crate) fn present(directory: &Path) -> Result<Vec<String>, SourceError> {
                 .any(|c| module.class.ends_with(c));
             if has_settings && !has(&config) {
                 return Err(missing(&config, false));
-            }
-            if directory.join(&module.path).is_dir() {
-                listed.extend(plain_files(&directory.join(&module.path), &module.path)?);
             }
         }
     }
@@ -201,23 +198,34 @@ pub(crate) fn present(directory: &Path) -> Result<Vec<String>, SourceError> {
     Ok(files)
 }
 
-fn plain_files(directory: &Path, prefix: &str) -> Result<Vec<String>, SourceError> {
-    let disk = || SourceError::disk(directory);
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(disk())? {
-        let entry = entry.map_err(disk())?;
-        if let Ok(name) = entry.file_name().into_string()
-            && entry.path().is_file()
-        {
-            names.push(if prefix.is_empty() {
-                name
-            } else {
-                format!("{prefix}/{name}")
-            });
+/// Files at the root and one level down, in the folders of modules; sorted.
+fn files_and_modules(directory: &Path) -> Result<Vec<String>, SourceError> {
+    let mut found = Vec::new();
+    for (name, path) in entries(directory)? {
+        if path.is_file() {
+            found.push(name);
+        } else if file_name_in_module(&format!("{name}/{CONFIG}")) == CONFIG {
+            let inner = entries(&path)?
+                .into_iter()
+                .filter(|(_, path)| path.is_file());
+            found.extend(inner.map(|(file, _)| format!("{name}/{file}")));
         }
     }
-    names.sort();
-    Ok(names)
+    found.sort();
+    Ok(found)
+}
+
+/// What lies in a directory, with names; a name that is not Unicode is none of ours.
+fn entries(directory: &Path) -> Result<Vec<(String, PathBuf)>, SourceError> {
+    let disk = || SourceError::disk(directory);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(disk())? {
+        let entry = entry.map_err(disk())?;
+        if let Ok(name) = entry.file_name().into_string() {
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

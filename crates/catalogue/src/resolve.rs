@@ -262,7 +262,7 @@ impl<'a> Places<'a> {
 
     fn describe(&self, source: &Ready<'_>) -> String {
         match source {
-            Ready::Hub { id, .. } => format!("hub {id}"),
+            Ready::Hub { id, .. } => format!("hub {}", id.short()),
             Ready::Wheel { model } => format!("PyPI {} {}", model.package, model.version),
         }
     }

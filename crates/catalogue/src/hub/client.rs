@@ -62,22 +62,25 @@ impl<'a> Client<'a> {
         let Patience {
             connect, silence, ..
         } = environment.patience;
-        let agent = Agent::config_builder()
+        let mut settings = Agent::config_builder()
             .http_status_as_error(false)
             // The token is for the hub; downloads are redirected to other hosts.
             .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .timeout_resolve(Some(connect))
             .timeout_connect(Some(connect))
-            .timeout_recv_response(Some(silence))
+            .timeout_recv_response(Some(silence / 2))
             .timeout_per_read(Some(silence))
             .tls_config(
                 TlsConfig::builder()
                     .root_certs(RootCerts::PlatformVerifier)
                     .build(),
             )
-            .user_agent(concat!("batchwright/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
+            .user_agent(concat!("batchwright/", env!("CARGO_PKG_VERSION")));
+        if is_loopback(&environment.hub_endpoint) {
+            // A mirror on this machine; the proxy that the environment names cannot reach it.
+            settings = settings.proxy(None);
+        }
+        let agent = settings.build().into();
         Client {
             agent,
             environment,
@@ -97,10 +100,7 @@ impl<'a> Client<'a> {
             match failure {
                 Failure::Final(error) => return Err(error),
                 Failure::NoContact(why) => {
-                    return Err(SourceError::Unreachable {
-                        url: target.url.to_owned(),
-                        why,
-                    });
+                    return Err(self.unreachable(why));
                 }
                 Failure::Passing { why, status, pause } => {
                     if tries >= self.environment.patience.tries {
@@ -109,15 +109,19 @@ impl<'a> Client<'a> {
                                 what: target.what.to_owned(),
                                 status,
                             },
-                            None => SourceError::Unreachable {
-                                url: target.url.to_owned(),
-                                why,
-                            },
+                            None => self.unreachable(why),
                         });
                     }
                     self.pause(tries, pause, target.what, &why);
                 }
             }
+        }
+    }
+
+    fn unreachable(&self, why: String) -> SourceError {
+        SourceError::Unreachable {
+            url: self.environment.hub_endpoint.clone(),
+            why,
         }
     }
 
@@ -170,7 +174,7 @@ impl<'a> Client<'a> {
             }
             let before = done;
             tries += 1;
-            let failure = match self.receive(target, &mut file, &mut done, arrived) {
+            let failure = match self.receive(target, bytes, &mut file, &mut done, arrived) {
                 Ok(()) if bytes.is_none_or(|bytes| bytes == done) => break,
                 Ok(()) if bytes.is_some_and(|bytes| done > bytes) => {
                     return Err(SourceError::WrongSize {
@@ -220,6 +224,7 @@ impl<'a> Client<'a> {
     fn receive(
         &self,
         target: Target<'_>,
+        bytes: Option<u64>,
         file: &mut File,
         done: &mut u64,
         arrived: &dyn Fn(u64),
@@ -245,6 +250,10 @@ impl<'a> Client<'a> {
         let mut buffer = vec![0; 1 << 16];
         loop {
             arrived(*done);
+            if bytes.is_some_and(|bytes| *done > bytes) {
+                // Longer than announced: refused anyway, and it may have no end.
+                return Ok(());
+            }
             let n = match body.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(n) => n,
@@ -324,37 +333,71 @@ fn header<'r>(response: &'r Response<Body>, name: &str) -> Option<&'r str> {
     response.headers().get(name)?.to_str().ok()
 }
 
-/// Sorts the transport's errors: only those before a connection was there mean "no such host".
+/// Whether an address names this machine.
+fn is_loopback(endpoint: &str) -> bool {
+    let host = endpoint.split("://").nth(1).unwrap_or(endpoint);
+    ["localhost", "127.", "[::1]"]
+        .iter()
+        .any(|start| host.starts_with(start))
+}
+
+/// Sorts what went wrong before any answer came: a connection that broke may hold the next time;
+/// a host that has no address, refuses or stays silent will do so again in a moment.
 fn failure(error: ureq::Error) -> Failure {
     use std::io::ErrorKind;
-    let why = error.to_string();
     match error {
-        ureq::Error::HostNotFound
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::ConnectProxyFailed(_)
-        | ureq::Error::Tls(_)
-        | ureq::Error::Rustls(_)
-        | ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect)
-        | ureq::Error::BadUri(_)
-        | ureq::Error::InvalidProxyUrl => Failure::NoContact(why),
         ureq::Error::Io(io)
             if matches!(
                 io.kind(),
-                ErrorKind::ConnectionRefused
-                    | ErrorKind::HostUnreachable
-                    | ErrorKind::NetworkUnreachable
-                    | ErrorKind::AddrNotAvailable
-                    | ErrorKind::NotFound
-                    | ErrorKind::InvalidInput
-                    | ErrorKind::InvalidData
+                ErrorKind::ConnectionReset
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::BrokenPipe
+                    | ErrorKind::UnexpectedEof
+                    | ErrorKind::Interrupted
             ) =>
         {
-            Failure::NoContact(why)
+            Failure::Passing {
+                why: io.to_string(),
+                status: None,
+                pause: None,
+            }
         }
-        _ => Failure::Passing {
-            why,
+        ureq::Error::Protocol(error) => Failure::Passing {
+            why: error.to_string(),
             status: None,
             pause: None,
         },
+        ureq::Error::Io(io) => Failure::NoContact(io.to_string()),
+        other => Failure::NoContact(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    /// Without a network every start would wait through five tries; over a bad line none would be
+    /// made.
+    #[test]
+    fn a_host_out_of_reach_is_told_from_a_broken_connection() {
+        let passing = |error: ureq::Error| matches!(failure(error), Failure::Passing { .. });
+        for kind in [
+            ErrorKind::ConnectionReset,
+            ErrorKind::BrokenPipe,
+            ErrorKind::UnexpectedEof,
+        ] {
+            assert!(passing(ureq::Error::Io(kind.into())), "{kind}");
+        }
+        // What the system's resolver says has no kind of its own.
+        assert!(!passing(ureq::Error::Io(Error::other(
+            "failed to lookup address information"
+        ))));
+        assert!(!passing(ureq::Error::Io(
+            ErrorKind::ConnectionRefused.into()
+        )));
+        assert!(!passing(ureq::Error::HostNotFound));
+        assert!(!passing(ureq::Error::Timeout(ureq::Timeout::Connect)));
     }
 }

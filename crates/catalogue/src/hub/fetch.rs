@@ -143,7 +143,7 @@ pub(crate) fn fetch(
         "{endpoint}/api/models/{}/revision/{revision}?blobs=true",
         id.id()
     );
-    let what = id.to_string();
+    let what = id.short();
     let listing: Listing = client.json(Target {
         url: &url,
         what: &what,
@@ -233,7 +233,7 @@ impl<'a> Run<'a> {
     ) -> Result<(), SourceError> {
         self.transfer = Some(Transfer::begin(
             progress,
-            &format!("{}: configuration and tokenizer", self.model.id),
+            &format!("{}: configuration and tokenizer", self.model.id.id()),
             self.total(files),
         ));
         files.iter().try_for_each(|file| self.bring(file))
@@ -243,7 +243,7 @@ impl<'a> Run<'a> {
         // The old transfer ends before the next begins.
         self.transfer = None;
         self.placed_bytes = 0;
-        let what = format!("{}: weights", self.model.id);
+        let what = format!("{}: weights", self.model.id.id());
         self.transfer = Some(Transfer::begin(progress, &what, self.total(weights)));
     }
 

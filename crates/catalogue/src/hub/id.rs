@@ -80,6 +80,14 @@ impl HubId {
     pub fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or("main")
     }
+
+    /// For messages: a commit by its first eight digits.
+    pub(crate) fn short(&self) -> String {
+        match &self.revision {
+            Some(commit) if is_commit(commit) => format!("{}@{}", self.id, &commit[..8]),
+            _ => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for HubId {
