@@ -85,6 +85,9 @@ def cases_of(recipe, tokenizer):
     """What the model is asked. `prompt` is the words, `limit` the tokens of this very case."""
     limit = recipe.get("max_tokens", recipe["limit"])
     pairs = PAIRS if recipe["task"] in ("classify", "rerank") else []
+    if recipe["task"] == "classify":
+        # The pipeline takes an empty second text for none; lists of pairs, as rerankers use, do not.
+        pairs = [p for p in PAIRS if p[2]]
     named = NAMED if recipe["task"] == "tag" else []
     special = f"hold {tokenizer.mask_token} the {tokenizer.pad_token} line{tokenizer.sep_token}"
     texts = TEXTS + [("special tokens", special)]
@@ -125,8 +128,9 @@ def cases_of(recipe, tokenizer):
 
 def encode(tokenizer, case):
     tokenizer.truncation_side = case["truncate"]
+    pair = None if case["pair"] is None else [case["pair"]]
     return tokenizer(
-        case["prompt"] + case["text"], case["pair"], truncation="longest_first",
+        [case["prompt"] + case["text"]], pair, truncation="longest_first",
         max_length=case["max_tokens"], return_tensors="pt", return_offsets_mapping=True,
         return_special_tokens_mask=True,
     )
