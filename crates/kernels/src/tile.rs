@@ -1,0 +1,127 @@
+//! The micro-kernel: a tile of a matrix product held in registers.
+
+use crate::simd::Simd;
+
+/// The products of `ROWS` rows with one panel.
+///
+/// Returns sums[i][j] = Σₖ `a[i·stride + k]` · `panel[k·PANEL + j·LANES ..]`. Every sum adds its
+/// products in the order of k, with one rounding each, whatever `ROWS` is: that is what makes a
+/// row's bits independent of the tile it falls into.
+///
+/// The rows are not packed: each value is broadcast from where it lies. With six rows, twelve
+/// independent chains of multiply-adds hide their latency of four cycles on two units.
+///
+/// # Safety
+/// `depth` values can be read at `a + i·stride` for each of `ROWS` rows, and `depth · PANEL` at `panel`.
+#[inline(always)]
+pub(crate) unsafe fn products<S: Simd, const ROWS: usize>(
+    s: S,
+    depth: usize,
+    (a, stride): (*const f32, usize),
+    panel: *const f32,
+) -> [[S::V; 2]; ROWS] {
+    const UNROLL: usize = 4;
+    let mut sums = [[s.zero(); 2]; ROWS];
+    let mut a = a;
+    let mut panel = panel;
+    // SAFETY: `k` stays below `depth` in both loops.
+    unsafe {
+        for _ in 0..depth / UNROLL {
+            for u in 0..UNROLL {
+                step(s, &mut sums, (a.add(u), stride), panel.add(u * S::PANEL));
+            }
+            a = a.add(UNROLL);
+            panel = panel.add(UNROLL * S::PANEL);
+        }
+        for k in 0..depth % UNROLL {
+            step(s, &mut sums, (a.add(k), stride), panel.add(k * S::PANEL));
+        }
+    }
+    sums
+}
+
+/// One k of [`products`].
+///
+/// # Safety
+/// As there, for depth 1.
+#[inline(always)]
+unsafe fn step<S: Simd, const ROWS: usize>(
+    s: S,
+    sums: &mut [[S::V; 2]; ROWS],
+    (a, stride): (*const f32, usize),
+    panel: *const f32,
+) {
+    // SAFETY: two vectors of the panel and one value of each row, by the caller's promise.
+    unsafe {
+        let (left, right) = (s.load(panel), s.load(panel.add(S::LANES)));
+        for (i, sum) in sums.iter_mut().enumerate() {
+            let value = s.splat(*a.add(i * stride));
+            sum[0] = s.fma(value, left, sum[0]);
+            sum[1] = s.fma(value, right, sum[1]);
+        }
+    }
+}
+
+/// Something done with a tile of 1 to `TILE_ROWS` rows, the number known at compile time.
+pub(crate) trait TileWork<S: Simd> {
+    /// Handles rows `first..first + ROWS`. Must be `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// The rows exist.
+    unsafe fn tile<const ROWS: usize>(&self, s: S, first: usize);
+}
+
+/// Covers `rows` by tiles.
+///
+/// A last tile of few rows has too few chains to hide their latency, so the last two tiles share
+/// their rows evenly: 8 rows are 4 + 4, not 6 + 2.
+///
+/// # Safety
+/// `work` may be given any of `rows`.
+#[inline(always)]
+pub(crate) unsafe fn for_tiles<S: Simd>(
+    s: S,
+    rows: std::ops::Range<usize>,
+    work: &impl TileWork<S>,
+) {
+    let mut first = rows.start;
+    // SAFETY: `first + count <= rows.end` throughout.
+    unsafe {
+        while rows.end - first >= 2 * S::TILE_ROWS {
+            tile_of(s, S::TILE_ROWS, first, work);
+            first += S::TILE_ROWS;
+        }
+        let rest = rows.end - first;
+        if rest > S::TILE_ROWS {
+            tile_of(s, rest.div_ceil(2), first, work);
+            tile_of(s, rest / 2, first + rest.div_ceil(2), work);
+        } else {
+            tile_of(s, rest, first, work);
+        }
+    }
+}
+
+/// # Safety
+/// `work` may be given rows `first..first + count`.
+#[inline(always)]
+unsafe fn tile_of<S: Simd>(s: S, count: usize, first: usize, work: &impl TileWork<S>) {
+    // The guards are constants: tiles larger than this instruction set's are not compiled.
+    // SAFETY: the caller's promise.
+    unsafe {
+        match count {
+            1 => work.tile::<1>(s, first),
+            2 => work.tile::<2>(s, first),
+            3 => work.tile::<3>(s, first),
+            4 => work.tile::<4>(s, first),
+            5 if S::TILE_ROWS > 4 => work.tile::<5>(s, first),
+            6 if S::TILE_ROWS > 4 => work.tile::<6>(s, first),
+            7 if S::TILE_ROWS > 6 => work.tile::<7>(s, first),
+            8 if S::TILE_ROWS > 6 => work.tile::<8>(s, first),
+            9 if S::TILE_ROWS > 6 => work.tile::<9>(s, first),
+            10 if S::TILE_ROWS > 6 => work.tile::<10>(s, first),
+            11 if S::TILE_ROWS > 6 => work.tile::<11>(s, first),
+            12 if S::TILE_ROWS > 6 => work.tile::<12>(s, first),
+            _ => {}
+        }
+    }
+}
