@@ -1,9 +1,10 @@
 //! Parts of long texts that are certain to hold the tokens that are kept.
 //!
 //! A model takes some hundreds of tokens; a row may hold megabytes. Tokenising all of it costs the
-//! `tokenizers` crate some 60 bytes of memory and half a microsecond a byte, to throw nearly all away. So
-//! a long text is cut at a space well beyond the need, and only tokens well away from that cut are
-//! believed. If they are too few, the part grows fourfold, up to the whole text.
+//! `tokenizers` crate some 60 bytes of memory and half a microsecond a byte, to throw nearly all
+//! away. So a long text is cut at a space well beyond the need, and only tokens well away from that
+//! cut are believed. If they are too few, the part grows fourfold, up to the whole text: a text of
+//! blanks, or of one endless word that WordPiece gives up on, is read to its end.
 
 use std::ops::Range;
 
