@@ -66,7 +66,6 @@ struct PanelBlock {
     /// `y` at row 0 and the panel's first column.
     y: *mut f32,
     residual: Option<*const f32>,
-    activation: Activation,
     /// Of `y` and of the residual.
     stride: usize,
     /// Columns of the panel which exist.
@@ -98,9 +97,16 @@ impl Product<'_> {
             // SAFETY: the panel begins within a row of `y`.
             y: unsafe { self.y.add(column) },
             residual: residual.map(|residual| residual[column..].as_ptr()),
-            activation,
             stride: self.columns,
             width: S::PANEL.min(self.columns - column),
+        };
+        let last = block.stage.last;
+        let mut finish = InPanel {
+            s,
+            rows: rows.clone(),
+            y: block.y,
+            stride: block.stride,
+            width: block.width,
         };
         // SAFETY: `Linear::apply` has checked that `x`, `y` and the residual hold all rows, and
         // hands no other part these rows and panels.
@@ -110,6 +116,9 @@ impl Product<'_> {
             } else {
                 for_tiles(s, rows, &Partial(block));
             }
+        }
+        if last {
+            activation.with_map(&mut finish);
         }
     }
 }
@@ -147,37 +156,39 @@ impl PanelBlock {
                     s.store(y.add(at), value);
                 }
             }
-            if self.stage.last {
-                self.activation.with_map(&mut InTile {
-                    s,
-                    y,
-                    stride,
-                    rows: ROWS,
-                });
-            }
         }
     }
 }
 
-/// The activation as a second pass over a tile just written, still in the first-level cache. Its
-/// values are independent, so the processor overlaps their long chains; within the micro-kernel
-/// it would multiply the code by every tile height.
-struct InTile<S> {
+/// The activation as a second pass over a panel's columns just written, still in the first-level cache
+/// (192 rows of them are 12 KB on AVX2). Its values are independent, so the processor overlaps their
+/// long chains; within the micro-kernel it would multiply the code by every tile height.
+struct InPanel<S> {
     s: S,
+    rows: Range<usize>,
+    /// `y` at row 0 and the panel's first column.
     y: *mut f32,
     stride: usize,
-    rows: usize,
+    /// Columns of the panel which exist.
+    width: usize,
 }
 
-impl<S: Simd> WithMap for InTile<S> {
+impl<S: Simd> WithMap for InPanel<S> {
     #[inline(always)]
     fn with<M: Map>(&mut self, map: M) {
-        for row in 0..self.rows {
+        for row in self.rows.clone() {
             for lane in [0, S::LANES] {
-                // SAFETY: made by `compute` only, which has just written these vectors.
+                let count = self.width.saturating_sub(lane).min(S::LANES);
+                // SAFETY: made by `panel_block` only, after these columns of these rows were
+                // written; `count` of them exist from this lane on.
                 unsafe {
                     let at = self.y.add(row * self.stride + lane);
-                    self.s.store(at, map.apply(self.s, self.s.load(at)));
+                    if count == S::LANES {
+                        self.s.store(at, map.apply(self.s, self.s.load(at)));
+                    } else if count > 0 {
+                        let value = map.apply(self.s, self.s.load_some(at, count));
+                        self.s.store_some(at, count, value);
+                    }
                 }
             }
         }

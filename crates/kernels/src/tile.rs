@@ -85,19 +85,17 @@ pub(crate) unsafe fn for_tiles<S: Simd>(
     work: &impl TileWork<S>,
 ) {
     let mut first = rows.start;
-    // SAFETY: `first + count <= rows.end` throughout.
-    unsafe {
-        while rows.end - first >= 2 * S::TILE_ROWS {
-            tile_of(s, S::TILE_ROWS, first, work);
-            first += S::TILE_ROWS;
-        }
+    while first < rows.end {
         let rest = rows.end - first;
-        if rest > S::TILE_ROWS {
-            tile_of(s, rest.div_ceil(2), first, work);
-            tile_of(s, rest / 2, first + rest.div_ceil(2), work);
-        } else {
-            tile_of(s, rest, first, work);
-        }
+        let count = match rest {
+            _ if rest <= S::TILE_ROWS => rest,
+            _ if rest < 2 * S::TILE_ROWS => rest.div_ceil(2),
+            _ => S::TILE_ROWS,
+        };
+        // One call, for each is compiled with every height.
+        // SAFETY: `first + count <= rows.end`.
+        unsafe { tile_of(s, count, first, work) };
+        first += count;
     }
 }
 
