@@ -1,0 +1,181 @@
+//! What a job is: written before its first row, compared before it is continued.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::DataError;
+use crate::job::durable::write_whole;
+use crate::job::spec::INPUT_FINGERPRINT;
+use crate::row::excerpt;
+
+/// The version of the layout of the parts. Another one is not continued.
+const VERSION: u32 = 1;
+
+/// Everything that determines the output's bytes, and the output's own facts once it is joined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    version: u32,
+    /// The program's version: another one may encode the same rows otherwise.
+    program: String,
+    format: String,
+    columns: String,
+    rows_per_shard: u64,
+    shard_bytes: u64,
+    fingerprints: BTreeMap<String, String>,
+    /// Whether a file that stood at the output's place is to be replaced.
+    pub(crate) replaces: bool,
+    pub(crate) finished: Option<Finished>,
+}
+
+/// Facts of the joined output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finished {
+    pub(crate) rows: u64,
+    pub(crate) failed_rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) blake3: String,
+}
+
+/// What the output looks like.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) format: String,
+    pub(crate) columns: String,
+    pub(crate) rows_per_shard: u64,
+    pub(crate) shard_bytes: u64,
+}
+
+impl Manifest {
+    pub(crate) fn new(layout: Layout, fingerprints: BTreeMap<String, String>) -> Manifest {
+        Manifest {
+            version: VERSION,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            format: layout.format,
+            columns: layout.columns,
+            rows_per_shard: layout.rows_per_shard,
+            shard_bytes: layout.shard_bytes,
+            fingerprints,
+            replaces: false,
+            finished: None,
+        }
+    }
+
+    /// Whether the input can be read again.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.fingerprints.contains_key(INPUT_FINGERPRINT)
+    }
+
+    /// One `name: old -> new` for everything in which `new` is another job.
+    pub(crate) fn differences(&self, new: &Manifest) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut compare = |name: &str, old: Option<&str>, new: Option<&str>| {
+            if old != new {
+                let shown = |value: Option<&str>| value.map_or("(none)".to_owned(), excerpt);
+                all.push(format!("{name}: {} -> {}", shown(old), shown(new)));
+            }
+        };
+        for name in self.fingerprints.keys().chain(
+            new.fingerprints
+                .keys()
+                .filter(|name| !self.fingerprints.contains_key(*name)),
+        ) {
+            let value = |manifest: &'_ Manifest| manifest.fingerprints.get(name).cloned();
+            compare(name, value(self).as_deref(), value(new).as_deref());
+        }
+        let numbers = |manifest: &Manifest| {
+            [
+                ("rows per shard", manifest.rows_per_shard.to_string()),
+                ("bytes per shard", manifest.shard_bytes.to_string()),
+                ("layout of parts", manifest.version.to_string()),
+            ]
+        };
+        compare("program version", Some(&self.program), Some(&new.program));
+        compare("output format", Some(&self.format), Some(&new.format));
+        compare("output columns", Some(&self.columns), Some(&new.columns));
+        for ((name, old), (_, new)) in numbers(self).into_iter().zip(numbers(new)) {
+            compare(name, Some(&old), Some(&new));
+        }
+        all
+    }
+
+    /// Reads a manifest; `None` where there is none or it is not whole.
+    ///
+    /// It is written at once and renamed into place, so what is not whole was never a job.
+    pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DataError> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DataError::opening(&path.display().to_string(), &error)),
+        }
+    }
+
+    /// Writes the manifest, durable and at once.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), DataError> {
+        write_whole(path, |file| {
+            serde_json::to_writer_pretty(&mut *file, self)?;
+            file.write_all(b"\n")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(fingerprints: &[(&str, &str)]) -> Manifest {
+        let layout = Layout {
+            format: "csv".into(),
+            columns: "text Utf8".into(),
+            rows_per_shard: 8192,
+            shard_bytes: 1 << 26,
+        };
+        let fingerprints = fingerprints
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Manifest::new(layout, fingerprints)
+    }
+
+    /// A job would be continued with another model, half the rows from each; or a user not learn
+    /// which of twenty options differs.
+    #[test]
+    fn every_difference_is_named() {
+        let old = manifest(&[("model", "a"), ("input", "i"), ("option top_k", "3")]);
+        assert_eq!(old.differences(&old), Vec::<String>::new());
+        let new = Manifest {
+            rows_per_shard: 10,
+            program: "9.9".into(),
+            format: "tsv".into(),
+            ..manifest(&[("model", "b"), ("input", "i"), ("tokenizer", "t")])
+        };
+        assert_eq!(
+            old.differences(&new),
+            [
+                "model: a -> b",
+                "option top_k: 3 -> (none)",
+                "tokenizer: (none) -> t",
+                concat!("program version: ", env!("CARGO_PKG_VERSION"), " -> 9.9"),
+                "output format: csv -> tsv",
+                "rows per shard: 8192 -> 10",
+            ]
+        );
+    }
+
+    /// A damaged manifest would stop every later run.
+    #[test]
+    fn a_manifest_is_whole_or_not_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("manifest.json");
+        assert_eq!(Manifest::read(&path), Ok(None));
+        let written = manifest(&[("input", "i")]);
+        written.write(&path).unwrap();
+        assert_eq!(Manifest::read(&path), Ok(Some(written)));
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert_eq!(Manifest::read(&path), Ok(None));
+    }
+}

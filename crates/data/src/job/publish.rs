@@ -1,0 +1,87 @@
+//! The last steps: from the joined file to an output in its place and nothing left beside it but
+//! the manifest. Each step can be the last before a kill, and the next run goes on after it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::DataError;
+use crate::job::durable::{beside, directory_of, hash_file, sync_directory};
+use crate::job::manifest::{Finished, Manifest};
+use crate::job::parts::Parts;
+use crate::job::spec::JobSummary;
+
+/// Where a finished job's manifest stays, so that the same command knows its work is done.
+pub(crate) fn record_path(output: &Path) -> PathBuf {
+    beside(output, ".manifest.json")
+}
+
+/// How far a job that was joined had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The joined file waits to be renamed.
+    Joined,
+    /// The output is in its place.
+    InPlace,
+    /// The joined file is not there and the output is not the job's: join again.
+    Lost,
+}
+
+/// Finds how far publishing had come.
+pub(crate) fn stage(parts: &Parts, output: &Path, finished: &Finished) -> Stage {
+    if parts
+        .joined()
+        .metadata()
+        .is_ok_and(|facts| facts.len() == finished.bytes)
+    {
+        Stage::Joined
+    } else if holds(output, finished) {
+        Stage::InPlace
+    } else {
+        Stage::Lost
+    }
+}
+
+/// Whether `output` is the file that the job wrote, by its length and hash.
+pub(crate) fn holds(output: &Path, finished: &Finished) -> bool {
+    let length = output.metadata().map(|facts| facts.len());
+    length.is_ok_and(|length| length == finished.bytes)
+        && hash_file(output).is_ok_and(|(_, hash)| hash == finished.blake3)
+}
+
+/// Renames the joined file into place and clears up.
+pub(crate) fn publish(
+    parts: &Parts,
+    output: &Path,
+    manifest: &Manifest,
+    finished: &Finished,
+    stage: Stage,
+) -> Result<JobSummary, DataError> {
+    let failed = |error: std::io::Error| DataError::writing(output, &error);
+    if stage == Stage::Joined {
+        if !manifest.replaces && output.exists() && !holds(output, finished) {
+            return Err(DataError::OutputExists {
+                path: output.to_path_buf(),
+                why: "though it did not when the job began; move it away and run the same \
+                      command again, which keeps all rows"
+                    .to_owned(),
+            });
+        }
+        fs::rename(parts.joined(), output).map_err(failed)?;
+        sync_directory(directory_of(output))?;
+    }
+    let record = record_path(output);
+    fs::rename(parts.manifest(), &record).map_err(|error| DataError::writing(&record, &error))?;
+    sync_directory(directory_of(output))?;
+    parts.remove()?;
+    Ok(summary(output, finished))
+}
+
+/// The facts of a finished job.
+pub(crate) fn summary(output: &Path, finished: &Finished) -> JobSummary {
+    JobSummary {
+        path: Some(output.to_path_buf()),
+        rows: finished.rows,
+        failed_rows: finished.failed_rows,
+        bytes: finished.bytes,
+    }
+}

@@ -1,0 +1,171 @@
+//! A job whose rows leave at once, for standard output and devices.
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use flate2::write::GzEncoder;
+use parquet::arrow::ArrowWriter;
+
+use crate::chunk::Chunk;
+use crate::job::spec::{JobSpec, JobSummary};
+use crate::sink::{
+    AnswerColumns, OpenShard, RowsBody, ShardLimits, Sink, parquet_writer, write_parquet_group,
+};
+use crate::{Compression, DataError};
+
+type Out = BufWriter<Box<dyn Write + Send>>;
+
+/// Rows on their way into a stream.
+pub(crate) struct StreamJob {
+    name: PathBuf,
+    sink: Sink,
+    writer: Writer,
+    rows: u64,
+    failed: u64,
+    bytes: u64,
+}
+
+enum Writer {
+    Plain(Out),
+    Gzip(Box<GzEncoder<Out>>),
+    Zstd(zstd::Encoder<'static, Out>),
+    /// Rows gather until they are a row group.
+    Parquet(Box<ArrowWriter<Out>>, Box<OpenShard>, ShardLimits),
+}
+
+impl StreamJob {
+    pub(crate) fn begin(
+        out: Box<dyn Write + Send>,
+        name: &str,
+        sink: Sink,
+        spec: &JobSpec,
+    ) -> Result<StreamJob, DataError> {
+        let name = PathBuf::from(name);
+        let failed = |error: io::Error| stream_error(&name, &error);
+        let out = BufWriter::with_capacity(256 << 10, out);
+        let limits = ShardLimits {
+            rows: spec.rows_per_shard.max(1),
+            bytes: spec.shard_bytes,
+        };
+        let writer = match (sink.parquet_schema(), sink.format().compression()) {
+            (Some(schema), _) => {
+                let writer = parquet_writer(out, &schema).map_err(failed)?;
+                Writer::Parquet(Box::new(writer), Box::new(OpenShard::new(limits)), limits)
+            }
+            (None, Compression::None) => Writer::Plain(out),
+            (None, Compression::Gzip) => Writer::Gzip(Box::new(GzEncoder::new(
+                out,
+                flate2::Compression::default(),
+            ))),
+            (None, Compression::Zstd) => {
+                let level = zstd::DEFAULT_COMPRESSION_LEVEL;
+                Writer::Zstd(zstd::Encoder::new(out, level).map_err(failed)?)
+            }
+        };
+        let mut job = StreamJob {
+            name,
+            sink,
+            writer,
+            rows: 0,
+            failed: 0,
+            bytes: 0,
+        };
+        let header = job.sink.header().to_vec();
+        job.put(&header)?;
+        Ok(job)
+    }
+
+    pub(crate) fn rows_done(&self) -> u64 {
+        self.rows
+    }
+
+    pub(crate) fn failed_rows(&self) -> u64 {
+        self.failed
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        chunk: &Chunk,
+        answers: &AnswerColumns,
+    ) -> Result<(), DataError> {
+        let rows = self.sink.rows(chunk, answers)?;
+        if let Writer::Parquet(writer, open, limits) = &mut self.writer {
+            let mut from = 0;
+            while from < rows.failed.len() {
+                from = open.take(&rows, from);
+                if open.is_full() {
+                    write_group(writer, &self.sink, open)
+                        .map_err(|error| stream_error(&self.name, &error))?;
+                    **open = OpenShard::new(*limits);
+                }
+            }
+        } else if let RowsBody::Text { bytes, .. } = &rows.body {
+            self.put(bytes)?;
+        }
+        self.rows += rows.failed.len() as u64;
+        self.failed += rows.failed.iter().filter(|failed| **failed).count() as u64;
+        Ok(())
+    }
+
+    /// Writes text; what is not packed leaves at once, so that a reader sees rows as they come.
+    fn put(&mut self, bytes: &[u8]) -> Result<(), DataError> {
+        let written = match &mut self.writer {
+            Writer::Plain(out) => out.write_all(bytes).and_then(|()| out.flush()),
+            Writer::Gzip(out) => out.write_all(bytes),
+            Writer::Zstd(out) => out.write_all(bytes),
+            Writer::Parquet(..) => Ok(()),
+        };
+        self.bytes += bytes.len() as u64;
+        written.map_err(|error| stream_error(&self.name, &error))
+    }
+
+    pub(crate) fn finish(self) -> Result<JobSummary, DataError> {
+        let mut bytes = self.bytes;
+        let finished = match self.writer {
+            Writer::Plain(out) => Ok(out),
+            Writer::Gzip(out) => out.finish(),
+            Writer::Zstd(out) => out.finish(),
+            Writer::Parquet(mut writer, open, _) => write_group(&mut writer, &self.sink, &open)
+                .and_then(|()| {
+                    bytes = writer.bytes_written() as u64;
+                    writer.into_inner().map_err(io::Error::other)
+                }),
+        };
+        finished
+            .and_then(|mut out| out.flush())
+            .map_err(|error| stream_error(&self.name, &error))?;
+        Ok(JobSummary {
+            path: None,
+            rows: self.rows,
+            failed_rows: self.failed,
+            bytes,
+        })
+    }
+}
+
+fn write_group(writer: &mut ArrowWriter<Out>, sink: &Sink, open: &OpenShard) -> io::Result<()> {
+    match sink.parquet_schema() {
+        Some(schema) => write_parquet_group(writer, &schema, open.batches()),
+        None => Ok(()),
+    }
+}
+
+/// Nothing of a stream is kept, so a full disk has no other remedy than any failed write.
+fn stream_error(name: &std::path::Path, error: &io::Error) -> DataError {
+    match DataError::writing(name, error) {
+        DataError::DiskFull { path, .. } => DataError::Write {
+            path,
+            reason: error.to_string(),
+        },
+        other => other,
+    }
+}
+
+impl fmt::Debug for StreamJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamJob")
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,262 @@
+//! From a chunk and its answers to rows of the output's format.
+
+pub(crate) mod cells;
+mod json_columns;
+mod parquet;
+mod shard;
+mod size;
+mod text;
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field};
+
+pub(crate) use parquet::join as join_parquet;
+pub(crate) use parquet::write_group as write_parquet_group;
+pub(crate) use parquet::writer as parquet_writer;
+pub(crate) use shard::{OpenShard, SavedRows, ShardLimits};
+pub(crate) use text::packed;
+
+use crate::chunk::{Carried, CarriedColumns, Chunk};
+use crate::error::list_names;
+use crate::row::RowError;
+use crate::{DataError, Format, SinkFormat};
+use json_columns::{JsonColumns, Needs};
+use parquet::ParquetSink;
+use text::TextSink;
+
+/// Name of the column that tells what is wrong with a row.
+pub const ERROR_COLUMN: &str = "error";
+
+/// What the model has to say about the rows of a chunk.
+#[derive(Clone, Debug)]
+pub struct AnswerColumns {
+    /// The answers, one array for each of the job's answer fields and in their order, with as many
+    /// rows as the chunk; null in bad rows.
+    pub columns: Vec<(Field, ArrayRef)>,
+    /// What is wrong with each row. An error that the chunk's own row has need not be repeated.
+    pub errors: Vec<Option<RowError>>,
+}
+
+/// Encoded rows, not yet in a shard.
+pub(crate) struct Rows {
+    pub(crate) body: RowsBody,
+    /// Which rows carry an error.
+    pub(crate) failed: Vec<bool>,
+}
+
+/// The rows themselves.
+pub(crate) enum RowsBody {
+    /// Bytes, and where each row ends.
+    Text { bytes: Vec<u8>, ends: Vec<usize> },
+    /// Columns, and how many bytes each row counts.
+    Batch { batch: RecordBatch, sizes: Vec<u64> },
+}
+
+/// Encodes rows; knows the output's columns.
+pub(crate) struct Sink {
+    format: SinkFormat,
+    answers: Vec<Field>,
+    json: Option<JsonColumns>,
+    encoder: Encoder,
+}
+
+enum Encoder {
+    Text(TextSink),
+    Parquet(Box<ParquetSink>),
+}
+
+impl Sink {
+    /// A sink for rows of `carried` columns and `answers`.
+    pub(crate) fn new(
+        format: SinkFormat,
+        carried: &CarriedColumns,
+        answers: &[Field],
+    ) -> Result<Sink, DataError> {
+        // In a bad row every answer is null.
+        let answers: Vec<Field> = answers
+            .iter()
+            .map(|field| field.clone().with_nullable(true))
+            .collect();
+        let mut taken: Vec<String> = answers.iter().map(|field| field.name().clone()).collect();
+        taken.push(ERROR_COLUMN.to_owned());
+        refuse_collisions(carried, &taken)?;
+        let needs = match format.format() {
+            Format::Parquet => Needs::Types,
+            Format::Csv | Format::Tsv => Needs::Names,
+            Format::Jsonl | Format::Lines => Needs::Nothing,
+        };
+        let encoder = match format.format() {
+            Format::Parquet => Encoder::Parquet(Box::new(ParquetSink::new(carried, &answers)?)),
+            _ => Encoder::Text(TextSink::new(format, carried, &answers)),
+        };
+        let json = JsonColumns::new(carried, taken, needs);
+        Ok(Sink {
+            format,
+            answers,
+            json,
+            encoder,
+        })
+    }
+
+    pub(crate) fn format(&self) -> SinkFormat {
+        self.format
+    }
+
+    /// The columns of the output and their types, in words: part of what makes a job the same job.
+    pub(crate) fn describe(&self, carried: &CarriedColumns) -> String {
+        let fields = carried.fields().iter().chain(&self.answers);
+        let words: Vec<String> = fields
+            .map(|field| format!("{} {}", field.name(), field.data_type()))
+            .collect();
+        words.join(", ")
+    }
+
+    /// Encodes all rows of `chunk`.
+    pub(crate) fn rows(&self, chunk: &Chunk, answers: &AnswerColumns) -> Result<Rows, DataError> {
+        self.check(chunk, answers)?;
+        let misfits = match (&self.json, &chunk.carried) {
+            (Some(json), Carried::Json(rows)) => json.misfits(chunk, rows),
+            _ => Vec::new(),
+        };
+        let errors: Vec<Option<Cow<'_, RowError>>> = (0..chunk.len())
+            .map(|at| row_error(chunk, answers, misfits.get(at).and_then(Option::as_ref), at))
+            .collect();
+        let failed = errors.iter().map(Option::is_some).collect();
+        let errors: Vec<Option<String>> = errors
+            .into_iter()
+            .map(|error| error.map(|error| error.to_string()))
+            .collect();
+        let body = match &self.encoder {
+            Encoder::Text(sink) => sink.rows(chunk, answers, &errors, self.json.as_ref())?,
+            Encoder::Parquet(sink) => sink.rows(chunk, answers, errors, self.json.as_ref())?,
+        };
+        Ok(Rows { body, failed })
+    }
+
+    /// Writes a whole shard, such that the file is a valid one of its format by itself. The names
+    /// of the columns stand in the first shard only where the format has them once.
+    pub(crate) fn write_shard(
+        &self,
+        shard: &OpenShard,
+        position: Position,
+        out: &mut (dyn Write + Send),
+    ) -> std::io::Result<()> {
+        match &self.encoder {
+            Encoder::Text(sink) => {
+                let header = if position == Position::First {
+                    sink.header()
+                } else {
+                    &[]
+                };
+                packed(self.format.compression(), &[header, shard.text()], out)
+            }
+            Encoder::Parquet(sink) => sink.write_shard(shard.batches(), out),
+        }
+    }
+
+    /// What comes before the first row of a stream.
+    pub(crate) fn header(&self) -> &[u8] {
+        match &self.encoder {
+            Encoder::Text(sink) => sink.header(),
+            Encoder::Parquet(_) => &[],
+        }
+    }
+
+    /// The Arrow schema of a Parquet output.
+    pub(crate) fn parquet_schema(&self) -> Option<arrow_schema::SchemaRef> {
+        match &self.encoder {
+            Encoder::Text(_) => None,
+            Encoder::Parquet(sink) => Some(sink.schema()),
+        }
+    }
+
+    fn check(&self, chunk: &Chunk, answers: &AnswerColumns) -> Result<(), DataError> {
+        let refuse = |reason: String| Err(DataError::Answers { reason });
+        let rows = chunk.len();
+        if answers.errors.len() != rows {
+            return refuse(format!("{} errors for {rows} rows", answers.errors.len()));
+        }
+        if answers.columns.len() != self.answers.len() {
+            let (given, expected) = (answers.columns.len(), self.answers.len());
+            return refuse(format!("{given} columns where the job has {expected}"));
+        }
+        for (expected, (field, array)) in self.answers.iter().zip(&answers.columns) {
+            let name = expected.name();
+            if field.name() != name || array.data_type() != expected.data_type() {
+                let (expected, given) = (expected.data_type(), array.data_type());
+                return refuse(format!(
+                    "`{name}` of type {expected} is due, not `{}` of type {given}",
+                    field.name()
+                ));
+            }
+            if array.len() != rows {
+                return refuse(format!(
+                    "`{name}` has {} values for {rows} rows",
+                    array.len()
+                ));
+            }
+        }
+        let carried = match &chunk.carried {
+            Carried::Table(batch) => batch.num_rows(),
+            Carried::Json(rows) => rows.len(),
+        };
+        if carried != rows {
+            return refuse(format!("{carried} rows pass through beside {rows} rows"));
+        }
+        if matches!(chunk.carried, Carried::Json(_)) != self.json.is_some() {
+            return refuse("the chunk is of another source than the job".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Where a shard stands in the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Position {
+    First,
+    Later,
+}
+
+/// The row's own error, else the answer's; a misfit joins in.
+fn row_error<'a>(
+    chunk: &'a Chunk,
+    answers: &'a AnswerColumns,
+    misfit: Option<&'a RowError>,
+    at: usize,
+) -> Option<Cow<'a, RowError>> {
+    let own = chunk.rows[at].as_ref().err();
+    let first = own.or(answers.errors[at].as_ref());
+    match (first, misfit) {
+        (Some(error), Some(misfit)) => Some(Cow::Owned(RowError {
+            code: error.code,
+            message: format!("{}; besides, {misfit}", error.message),
+        })),
+        (error, misfit) => error.or(misfit).map(Cow::Borrowed),
+    }
+}
+
+fn refuse_collisions(carried: &CarriedColumns, taken: &[String]) -> Result<(), DataError> {
+    let names: Vec<&String> = carried
+        .fields()
+        .iter()
+        .map(Field::name)
+        .filter(|name| taken.contains(name))
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let bare: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    Err(DataError::NameCollision {
+        names: list_names(&quoted),
+        drop: bare.join(" --drop "),
+    })
+}
+
+/// The type of the error column.
+pub(crate) fn error_field() -> Field {
+    Field::new(ERROR_COLUMN, DataType::Utf8, true)
+}

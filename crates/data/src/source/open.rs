@@ -1,0 +1,313 @@
+//! Opening the files of an input, each by its format and with the columns that were chosen.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arrow_schema::{Field, Schema, SchemaRef};
+
+use crate::chunk::CarriedColumns;
+use crate::source::RowReader;
+use crate::source::assembly::{CarriedShape, text_schema};
+use crate::source::columns::{JsonSelection, Selection, find_again, select, select_json};
+use crate::source::csv::CsvRows;
+use crate::source::files::{InputFile, agree_on_format};
+use crate::source::jsonl::{JsonRows, survey_all, survey_first};
+use crate::source::lines::{self, LineRows};
+use crate::source::parquet::ParquetFile;
+use crate::source::spec::{ColumnChoice, InputLimits, InputSpec, SurveyDepth};
+use crate::source::stream::{self, Bytes};
+use crate::survey::Survey;
+use crate::{DataError, Format};
+
+/// A row limit beyond this would overflow 32-bit offsets.
+const MOST_ROW_BYTES: usize = 1 << 30;
+
+/// Knows the format and the columns, and opens one file after the other.
+pub(crate) struct Opener {
+    format: Format,
+    choice: ColumnChoice,
+    limits: InputLimits,
+    chunk_rows: usize,
+    columns: Chosen,
+    carried: CarriedColumns,
+    shape: CarriedShape,
+    /// A stream that had to be opened to learn its columns: it cannot be opened again.
+    opened: Option<Opened>,
+    row_count: Option<u64>,
+}
+
+/// The chosen columns.
+enum Chosen {
+    Table {
+        first: String,
+        fields: Vec<Field>,
+        selection: Selection,
+    },
+    Json(Arc<JsonSelection>),
+}
+
+/// A file that is open before its turn.
+enum Opened {
+    Bytes(Bytes),
+    Csv(Box<CsvRows>),
+}
+
+impl Opener {
+    /// Agrees on the format and chooses the columns; looks at every regular file's header.
+    pub(crate) fn new(
+        files: &[InputFile],
+        spec: &InputSpec,
+        read: &Arc<AtomicU64>,
+    ) -> Result<Opener, DataError> {
+        // `expand` gave at least one file.
+        let Some(first) = files.first() else {
+            return Err(DataError::NoInput);
+        };
+        let mut limits = spec.limits;
+        limits.row_bytes = limits.row_bytes.clamp(1, MOST_ROW_BYTES);
+        let mut opened = None;
+        let format = match agree_on_format(files, spec.format)? {
+            Some(format) => format,
+            None => {
+                let (format, bytes) = stream::sniff(&first.name, stream::open(first, read)?)?;
+                opened = Some(Opened::Bytes(bytes));
+                format
+            }
+        };
+        let mut opener = Opener {
+            format,
+            choice: spec.columns.clone(),
+            limits,
+            chunk_rows: spec.chunk_rows.max(1),
+            columns: Chosen::Table {
+                first: first.name.to_string(),
+                fields: Vec::new(),
+                selection: Selection {
+                    text: 0,
+                    pair: None,
+                    carried: Vec::new(),
+                },
+            },
+            carried: CarriedColumns::none(),
+            shape: CarriedShape::Json,
+            opened,
+            row_count: None,
+        };
+        match format {
+            Format::Csv | Format::Tsv => opener.prepare_csv(files, read)?,
+            Format::Lines => {
+                let only = Field::new(lines::COLUMN, arrow_schema::DataType::Utf8, true);
+                opener.choose(&first.name, vec![only])?;
+            }
+            Format::Parquet => opener.prepare_parquet(files)?,
+            Format::Jsonl => opener.prepare_jsonl(files, spec.survey, read)?,
+        }
+        Ok(opener)
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    pub(crate) fn carried(&self) -> &CarriedColumns {
+        &self.carried
+    }
+
+    pub(crate) fn shape(&self) -> &CarriedShape {
+        &self.shape
+    }
+
+    pub(crate) fn row_count(&self) -> Option<u64> {
+        self.row_count
+    }
+
+    pub(crate) fn text_columns(&self) -> (&str, Option<&str>) {
+        match &self.columns {
+            Chosen::Table {
+                fields, selection, ..
+            } => {
+                let name = |at: usize| fields.get(at).map_or("", |field| field.name().as_str());
+                (name(selection.text), selection.pair.map(name))
+            }
+            Chosen::Json(selection) => (&selection.text, selection.pair.as_deref()),
+        }
+    }
+
+    /// Opens file number `index`, from its first row.
+    pub(crate) fn open(
+        &mut self,
+        index: usize,
+        file: &InputFile,
+        read: &Arc<AtomicU64>,
+    ) -> Result<Box<dyn RowReader>, DataError> {
+        let before = if index == 0 { self.opened.take() } else { None };
+        let row_bytes = self.limits.row_bytes;
+        match (&self.columns, self.format) {
+            (_, Format::Parquet) => {
+                let parquet = ParquetFile::open(file)?;
+                let selection = self.selection_in(&file.name, &parquet.fields())?;
+                let schema = Arc::new(Schema::new(self.carried.fields().to_vec()));
+                Ok(Box::new(parquet.rows(
+                    &selection,
+                    &schema,
+                    self.chunk_rows,
+                    self.limits,
+                )))
+            }
+            (Chosen::Json(selection), _) => {
+                let bytes = plain(before, file, read)?;
+                Ok(Box::new(JsonRows::new(
+                    &file.name, bytes, row_bytes, selection,
+                )))
+            }
+            (Chosen::Table { selection, .. }, Format::Lines) => {
+                let bytes = plain(before, file, read)?;
+                Ok(Box::new(LineRows::new(
+                    &file.name,
+                    bytes,
+                    row_bytes,
+                    &selection.carried,
+                )))
+            }
+            (Chosen::Table { .. }, _) => {
+                let mut rows = match before {
+                    Some(Opened::Csv(rows)) => *rows,
+                    other => self.open_csv(plain(other, file, read)?, file)?,
+                };
+                rows.choose(self.selection_in(&file.name, &rows.fields())?);
+                Ok(Box::new(rows))
+            }
+        }
+    }
+
+    fn open_csv(&self, bytes: Bytes, file: &InputFile) -> Result<CsvRows, DataError> {
+        CsvRows::open(&file.name, bytes, self.format, self.limits.row_bytes)
+    }
+
+    /// Chooses among the columns of the first file.
+    fn choose(&mut self, first: &str, fields: Vec<Field>) -> Result<(), DataError> {
+        let selection = select(first, &fields, &self.choice)?;
+        let carried: Vec<Field> = selection
+            .carried
+            .iter()
+            .map(|&at| fields[at].clone())
+            .collect();
+        let schema: SchemaRef = match self.format {
+            Format::Parquet => Arc::new(Schema::new(carried.clone())),
+            _ => text_schema(&carried.iter().map(Field::name).collect::<Vec<_>>()),
+        };
+        self.shape = match self.format {
+            Format::Parquet => CarriedShape::Batches(schema),
+            _ => CarriedShape::Text(schema),
+        };
+        self.carried = CarriedColumns::table(carried);
+        self.columns = Chosen::Table {
+            first: first.to_owned(),
+            fields,
+            selection,
+        };
+        Ok(())
+    }
+
+    /// The chosen columns, where a later file has them.
+    fn selection_in(&self, name: &str, fields: &[Field]) -> Result<Selection, DataError> {
+        match &self.columns {
+            Chosen::Table {
+                first,
+                fields: known,
+                selection,
+            } => find_again((first, known), selection, (name, fields), &self.choice),
+            Chosen::Json(_) => Ok(Selection {
+                text: 0,
+                pair: None,
+                carried: Vec::new(),
+            }),
+        }
+    }
+
+    fn prepare_csv(&mut self, files: &[InputFile], read: &Arc<AtomicU64>) -> Result<(), DataError> {
+        for (index, file) in files.iter().enumerate() {
+            if index > 0 && !file.is_repeatable() {
+                continue;
+            }
+            let rows = self.open_csv(stream::open(file, read)?, file)?;
+            if index == 0 {
+                self.choose(&file.name, rows.fields())?;
+                if !file.is_repeatable() {
+                    self.opened = Some(Opened::Csv(Box::new(rows)));
+                }
+            } else {
+                self.selection_in(&file.name, &rows.fields())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare_parquet(&mut self, files: &[InputFile]) -> Result<(), DataError> {
+        let mut rows = 0;
+        for (index, file) in files.iter().enumerate() {
+            if !file.is_repeatable() {
+                return Err(DataError::UnreadableFormat {
+                    path: file.name.to_string(),
+                    reason: stream::PARQUET_NEEDS_A_FILE.to_owned(),
+                });
+            }
+            let parquet = ParquetFile::open(file)?;
+            rows += parquet.row_count();
+            if index == 0 {
+                self.choose(&file.name, parquet.fields())?;
+            } else {
+                self.selection_in(&file.name, &parquet.fields())?;
+            }
+        }
+        self.row_count = Some(rows);
+        Ok(())
+    }
+
+    fn prepare_jsonl(
+        &mut self,
+        files: &[InputFile],
+        depth: SurveyDepth,
+        read: &Arc<AtomicU64>,
+    ) -> Result<(), DataError> {
+        let mut survey = Survey::default();
+        let row_bytes = self.limits.row_bytes;
+        let everything =
+            depth == SurveyDepth::Everything && files.iter().all(InputFile::is_repeatable);
+        if everything {
+            survey.complete = true;
+            for file in files {
+                survey_all(
+                    &file.name,
+                    stream::open(file, read)?,
+                    row_bytes,
+                    &mut survey,
+                )?;
+            }
+        } else if let Some(first) = files.first() {
+            let bytes = plain(self.opened.take(), first, read)?;
+            let bytes = survey_first(bytes, row_bytes, &mut survey);
+            survey.complete &= files.len() == 1;
+            if !first.is_repeatable() {
+                self.opened = Some(Opened::Bytes(bytes));
+            }
+        }
+        let selection = select_json(&survey, &self.choice)?;
+        self.carried = CarriedColumns::json(selection.carried.clone());
+        self.shape = CarriedShape::Json;
+        self.columns = Chosen::Json(Arc::new(selection));
+        Ok(())
+    }
+}
+
+/// The bytes of a file that may be open already.
+fn plain(
+    opened: Option<Opened>,
+    file: &InputFile,
+    read: &Arc<AtomicU64>,
+) -> Result<Bytes, DataError> {
+    match opened {
+        Some(Opened::Bytes(bytes)) => Ok(bytes),
+        _ => stream::open(file, read),
+    }
+}

@@ -1,0 +1,90 @@
+//! What a user asks of the input.
+
+use crate::Format;
+
+/// Which files to read, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputSpec {
+    /// Files, globs, or `-` for standard input; read in this order, a glob's files sorted by name.
+    pub paths: Vec<String>,
+    /// The format; `None` takes each file's extension, and looks at the first bytes of standard
+    /// input.
+    pub format: Option<Format>,
+    /// Which columns are text and which pass through.
+    pub columns: ColumnChoice,
+    /// Rows of a chunk, at least 1.
+    pub chunk_rows: usize,
+    /// Bounds on memory.
+    pub limits: InputLimits,
+    /// How the keys of JSON Lines are found.
+    pub survey: SurveyDepth,
+}
+
+impl InputSpec {
+    /// One input, everything else by default.
+    #[must_use]
+    pub fn new(path: impl Into<String>) -> InputSpec {
+        InputSpec {
+            paths: vec![path.into()],
+            ..InputSpec::default()
+        }
+    }
+}
+
+impl Default for InputSpec {
+    fn default() -> InputSpec {
+        InputSpec {
+            paths: Vec::new(),
+            format: None,
+            columns: ColumnChoice::default(),
+            chunk_rows: 4_096,
+            limits: InputLimits::default(),
+            survey: SurveyDepth::default(),
+        }
+    }
+}
+
+/// Which columns are text and which pass through to the output.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnChoice {
+    /// The text column; `None` takes `text`, else the only text column there is.
+    pub text: Option<String>,
+    /// The second text of a pair; `None` for none.
+    pub pair: Option<String>,
+    /// Only these pass through, in the input's order; `None` lets all pass.
+    pub keep: Option<Vec<String>>,
+    /// These do not pass through. The text column may be among them.
+    pub drop: Vec<String>,
+}
+
+/// Bounds which keep memory independent of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputLimits {
+    /// Bytes after which a chunk ends before it has all its rows. Default 64 MiB.
+    pub chunk_bytes: usize,
+    /// Bytes of one row; a longer one becomes an error row. Default 64 MiB, at most 1 GiB.
+    pub row_bytes: usize,
+}
+
+impl Default for InputLimits {
+    fn default() -> InputLimits {
+        InputLimits {
+            chunk_bytes: 64 << 20,
+            row_bytes: 64 << 20,
+        }
+    }
+}
+
+/// How much of JSON Lines is read beforehand, to find the keys and their types.
+///
+/// Output as JSON Lines needs no types, and the first rows suffice. CSV needs the keys and Parquet
+/// the types: there `Everything` costs one more pass over the files (some 10 s a million rows) and
+/// makes sure that no later row fails to fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SurveyDepth {
+    /// The first 1,024 rows, or 1 MiB.
+    #[default]
+    FirstRows,
+    /// All rows of regular files; the first rows of standard input, which cannot be read twice.
+    Everything,
+}
