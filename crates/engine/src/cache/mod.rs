@@ -1,0 +1,136 @@
+//! Exact caching of what the network computed for a row.
+//!
+//! The key is a hash of everything that determines the answer ([`Scope`], then token ids), so that a
+//! hit is the very same floats. What is kept is the network's output (a vector, or logits), not the
+//! rendered prediction: `top_k` or a threshold may change without losing the cache.
+//!
+//! Memory is asked first, then the disk; a hit on disk moves into memory.
+
+mod disk;
+mod key;
+mod memory;
+mod stats;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use disk::{DiskFile, DiskTier};
+pub(crate) use key::{Key, Scope};
+use memory::MemoryTier;
+pub use stats::CacheStats;
+use stats::Counters;
+
+use crate::Error;
+
+/// Bounds of a cache. Both hold at once; a bound of 0 switches the memory tier off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// Most rows kept in memory.
+    pub entries: usize,
+    /// Most bytes kept in memory, overhead included.
+    pub bytes: usize,
+}
+
+impl CacheLimits {
+    /// No cache in memory.
+    pub const OFF: Self = Self {
+        entries: 0,
+        bytes: 0,
+    };
+
+    fn is_off(self) -> bool {
+        self.entries == 0 || self.bytes == 0
+    }
+}
+
+/// What was computed for one row, and what that cost.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) values: Arc<[f32]>,
+    /// Compute time of the row: its share, by tokens, of its batch's time on one worker.
+    pub(crate) cost: Duration,
+}
+
+/// The cache of one model: memory, and disk if asked for.
+pub(crate) struct Cache {
+    memory: Option<MemoryTier>,
+    disk: Option<DiskTier>,
+    counters: Counters,
+}
+
+impl Cache {
+    pub(crate) fn open(limits: CacheLimits, file: Option<&DiskFile>) -> Result<Self, Error> {
+        Ok(Self {
+            memory: (!limits.is_off()).then(|| MemoryTier::new(limits)),
+            disk: file.map(DiskTier::open).transpose()?,
+            counters: Counters::default(),
+        })
+    }
+
+    /// Whether anything is kept at all; if not, keys need not be made.
+    pub(crate) fn is_on(&self) -> bool {
+        self.memory.is_some() || self.disk.is_some()
+    }
+
+    /// Looks a row up, and counts nothing: see [`count_hit`](Self::count_hit).
+    pub(crate) fn get(&self, key: Key) -> Option<Entry> {
+        if let Some(entry) = self.memory.as_ref().and_then(|memory| memory.get(key)) {
+            return Some(entry);
+        }
+        let entry = self.disk.as_ref()?.get(key)?;
+        if let Some(memory) = &self.memory {
+            self.counters.evicted(memory.put(key, entry.clone()));
+        }
+        Some(entry)
+    }
+
+    /// Keeps what was computed.
+    pub(crate) fn put(&self, key: Key, entry: Entry) {
+        if let Some(disk) = &self.disk {
+            disk.put(key, &entry);
+        }
+        if let Some(memory) = &self.memory {
+            self.counters.evicted(memory.put(key, entry));
+        }
+    }
+
+    /// Counts rows answered without computing, each of which would have cost `cost`. A row may be
+    /// looked up twice (when it is prepared and when its batch starts), so looking and counting are
+    /// apart.
+    pub(crate) fn count_hits(&self, rows: u32, cost: Duration) {
+        self.counters.hits(rows, cost);
+    }
+
+    /// Counts a row that had to be computed.
+    pub(crate) fn count_miss(&self) {
+        self.counters.miss();
+    }
+
+    pub(crate) fn stats(&self) -> CacheStats {
+        let (entries, bytes) = self.memory.as_ref().map_or((0, 0), MemoryTier::size);
+        let (disk_entries, disk_bytes) = self.disk.as_ref().map_or((0, 0), DiskTier::size);
+        CacheStats {
+            entries,
+            bytes,
+            disk_entries,
+            disk_bytes,
+            disk_failures: self.disk.as_ref().map_or(0, DiskTier::failures),
+            ..self.counters.stats()
+        }
+    }
+
+    /// Brings what is gathered for the disk onto it.
+    pub(crate) fn flush(&self) {
+        if let Some(disk) = &self.disk {
+            disk.flush();
+        }
+    }
+
+    /// Forgets every entry, in memory and on disk; the statistics stay.
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        if let Some(memory) = &self.memory {
+            memory.clear();
+        }
+        self.disk.as_ref().map_or(Ok(()), DiskTier::clear)
+    }
+}

@@ -1,0 +1,170 @@
+//! What a loaded model consists of; shared by every handle, stream and thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use batch::Share;
+use networks::{ModelDirectory, ProblemType, Task};
+
+use crate::answer::{Answer, Origin, Outcome, assemble};
+use crate::cache::{Cache, Entry};
+use crate::error::RowError;
+use crate::execute::{Executor, Workers};
+use crate::machine::Machine;
+use crate::pipeline::{CacheUse, RunSettings};
+use crate::prepare::{PreparedWindow, Preparer, Unique};
+
+pub(crate) struct Core {
+    /// The model as the caller named it.
+    pub(crate) name: String,
+    /// What the model came from: a directory, a hub, a package.
+    pub(crate) source: String,
+    pub(crate) directory: ModelDirectory,
+    /// Hash of every file that determines answers.
+    pub(crate) fingerprint: [u8; 32],
+    /// The options that change what the network computes, as names and values.
+    pub(crate) computed: String,
+    pub(crate) machine: Machine,
+    pub(crate) executor: Executor,
+    pub(crate) preparer: Preparer,
+    pub(crate) cache: Cache,
+    pub(crate) settings: RunSettings,
+    /// Rows read ahead and batched together.
+    pub(crate) window: usize,
+}
+
+impl Core {
+    pub(crate) fn task(&self) -> Task {
+        self.executor.network().task()
+    }
+
+    pub(crate) fn labels(&self) -> &[String] {
+        self.directory.labels()
+    }
+
+    pub(crate) fn problem_type(&self) -> ProblemType {
+        self.directory.problem_type()
+    }
+
+    /// The cached answer of a distinct row; counted as a hit of every row that it stands for.
+    pub(crate) fn cached(&self, cache: CacheUse, unique: &Unique) -> Option<Outcome> {
+        if cache == CacheUse::No || !self.cache.is_on() {
+            return None;
+        }
+        let entry = self.cache.get(unique.key)?;
+        self.cache.count_hits(unique.count, entry.cost);
+        Some(Outcome {
+            origin: Origin::Cache,
+            answer: Ok(entry.values),
+        })
+    }
+
+    /// Computes distinct rows as one batch and keeps the answers in the cache.
+    pub(crate) fn compute(&self, cache: CacheUse, rows: &[&Unique], workers: Workers) -> Computed {
+        let tokens: Vec<_> = rows.iter().map(|unique| &unique.tokens).collect();
+        let executed = self.executor.run(&tokens, workers);
+        let total: usize = tokens.iter().map(|row| row.ids.len()).sum();
+        let per_token = executed.elapsed.as_secs_f64() / total.max(1) as f64;
+        let outcomes = rows.iter().zip(executed.answers).map(|(unique, answer)| {
+            if let Ok(values) = &answer
+                && cache == CacheUse::Yes
+                && self.cache.is_on()
+            {
+                let cost = Duration::from_secs_f64(per_token * unique.tokens.ids.len() as f64);
+                self.cache.count_miss();
+                self.cache.count_hits(unique.count - 1, cost);
+                self.cache.put(
+                    unique.key,
+                    Entry {
+                        values: Arc::clone(values),
+                        cost,
+                    },
+                );
+            }
+            Outcome {
+                origin: Origin::Computed,
+                answer,
+            }
+        });
+        Computed {
+            outcomes: outcomes.collect(),
+            tokens: total,
+            elapsed: executed.elapsed,
+        }
+    }
+
+    /// Answers a prepared window without queues, on the calling thread and as many more as there are
+    /// batches for: the shortest way for few rows.
+    pub(crate) fn answer_now(
+        &self,
+        prepared: PreparedWindow,
+        cache: CacheUse,
+    ) -> Vec<Result<Answer, RowError>> {
+        let mut outcomes: Vec<Option<Outcome>> = prepared
+            .unique
+            .iter()
+            .map(|unique| self.cached(cache, unique))
+            .collect();
+        let missing: Vec<usize> = (0..outcomes.len())
+            .filter(|&index| outcomes[index].is_none())
+            .collect();
+        let rows: Vec<&Unique> = missing
+            .iter()
+            .map(|&index| &prepared.unique[index])
+            .collect();
+        for (row, outcome) in self.compute_now(&rows, cache) {
+            outcomes[missing[row]] = Some(outcome);
+        }
+        assemble(prepared.rows, &outcomes)
+    }
+
+    /// Computes distinct rows; gives outcomes with their rows' indices, in any order.
+    fn compute_now(&self, rows: &[&Unique], cache: CacheUse) -> Vec<(usize, Outcome)> {
+        let RunSettings {
+            budget, threads, ..
+        } = self.settings;
+        let lengths: Vec<u32> = rows.iter().map(|row| row.tokens.ids.len() as u32).collect();
+        let total = lengths.iter().map(|&length| length as usize).sum();
+        let budget = match Share::of(total, rows.len(), threads, budget) {
+            Share::Team if rows.is_empty() => return Vec::new(),
+            Share::Team => {
+                let computed = self.compute(cache, rows, Workers::Team);
+                return computed.outcomes.into_iter().enumerate().collect();
+            }
+            Share::Batches(budget) => budget,
+        };
+        let plan = batch::plan(&lengths, budget);
+        let batches: Vec<&[u32]> = plan.batches().collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut outcomes = Vec::new();
+            while let Some(batch) = batches.get(next.fetch_add(1, Relaxed)) {
+                let some: Vec<&Unique> = batch.iter().map(|&row| rows[row as usize]).collect();
+                let computed = self.compute(cache, &some, Workers::One);
+                outcomes.extend(batch.iter().map(|&row| row as usize).zip(computed.outcomes));
+            }
+            outcomes
+        };
+        std::thread::scope(|scope| {
+            let others = threads.min(batches.len()) - 1;
+            let others: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+            let mut outcomes = work();
+            for other in others {
+                match other.join() {
+                    Ok(some) => outcomes.extend(some),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            outcomes
+        })
+    }
+}
+
+/// What came of computing a batch of distinct rows.
+pub(crate) struct Computed {
+    /// One for each, in the batch's order.
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) tokens: usize,
+    pub(crate) elapsed: Duration,
+}

@@ -1,0 +1,103 @@
+//! What can go wrong: with a model or an option (an [`Error`]), or with one row (a [`RowError`]).
+
+use std::path::PathBuf;
+
+use networks::Task;
+
+/// Why a model could not be loaded or a call could not be made.
+///
+/// What is wrong with a single row is not an `Error`: it is that row's [`RowError`], and the other
+/// rows are answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model could not be found or fetched.
+    #[error(transparent)]
+    Fetch(#[from] catalogue::FetchError),
+    /// The model's files could not be used.
+    #[error(transparent)]
+    Model(#[from] networks::ModelError),
+    /// The tokenizer could not be used.
+    #[error(transparent)]
+    Tokenizer(#[from] text::TextError),
+    /// An option has a value that cannot be honoured.
+    #[error("option `{name}`: {problem}")]
+    Option {
+        /// The option's name, as in the builder and on the command line.
+        name: &'static str,
+        /// What is wrong, the limit and the remedy.
+        problem: String,
+    },
+    /// A method for one task was called on a model of another.
+    #[error(
+        "the model `{model}` does {model_task}, not {asked}; load a model for {asked}, or use `predict`, which runs the model's own task"
+    )]
+    WrongTask {
+        /// The model, as it was named.
+        model: String,
+        /// The task that it does.
+        model_task: Task,
+        /// The task that was asked for.
+        asked: Task,
+    },
+    /// A row of a call that answers all or nothing failed.
+    #[error("row {row}: {error}")]
+    Row {
+        /// Which of the rows, counted from 0.
+        row: usize,
+        /// What was wrong with it.
+        error: RowError,
+    },
+    /// The cache on disk could not be used.
+    #[error(
+        "cache directory {}: {problem}; name another with `cache_dir`, or leave it out", path.display()
+    )]
+    CacheDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What the store said.
+        problem: String,
+    },
+    /// The saved profile could not be read or written.
+    #[error("profile {}: {problem}", path.display())]
+    Profile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Why one row has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct RowError {
+    /// A stable code, such as [`codes::TOO_LONG`], for programs.
+    pub code: &'static str,
+    /// What is wrong, where, and what to do, for people.
+    pub message: String,
+}
+
+impl RowError {
+    /// A row's error with a stable code and words.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+/// The codes of the row errors that the engine itself gives; sources of rows add their own.
+pub mod codes {
+    /// The text has more tokens than the model or the caller allows.
+    pub const TOO_LONG: &str = "too_long";
+    /// The text could not be tokenised.
+    pub const TOKENIZE: &str = "tokenize";
+    /// A pair was given to a model that takes single texts, or the reverse.
+    pub const WRONG_INPUT: &str = "wrong_input";
+    /// The model computed NaN or infinity.
+    pub const NOT_FINITE: &str = "not_finite";
+    /// A bug in this program: the batch was given up, the others go on.
+    pub const INTERNAL: &str = "internal";
+}
