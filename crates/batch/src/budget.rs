@@ -15,12 +15,18 @@ pub struct Budget {
 impl Budget {
     /// A budget of tokens with no bound on rows.
     pub fn tokens(tokens: usize) -> Self {
-        Self { tokens: tokens.max(1), rows: usize::MAX }
+        Self {
+            tokens: tokens.max(1),
+            rows: usize::MAX,
+        }
     }
 
     /// The same budget with at most `rows` rows a batch.
     pub fn rows(self, rows: usize) -> Self {
-        Self { rows: rows.max(1), ..self }
+        Self {
+            rows: rows.max(1),
+            ..self
+        }
     }
 
     /// Whether a batch of `rows` rows and `tokens` tokens may take one more row of `length` tokens.
@@ -49,7 +55,10 @@ impl Share {
             return Share::Team;
         }
         let fair = total_tokens.div_ceil(workers.max(1)).max(1);
-        Share::Batches(Budget { tokens: budget.tokens.min(fair), ..budget })
+        Share::Batches(Budget {
+            tokens: budget.tokens.min(fair),
+            ..budget
+        })
     }
 }
 
@@ -82,11 +91,18 @@ mod tests {
             (300, 30, Share::Batches(Budget::tokens(150))),
             (4_000, 400, Share::Batches(Budget::tokens(200))),
         ] {
-            assert_eq!(Share::of(total, rows, 2, budget), expected, "{total} tokens in {rows} rows");
+            assert_eq!(
+                Share::of(total, rows, 2, budget),
+                expected,
+                "{total} tokens in {rows} rows"
+            );
         }
         assert_eq!(
             Share::of(100, 10, 2, budget.rows(4)),
-            Share::Batches(Budget { tokens: 50, rows: 4 }),
+            Share::Batches(Budget {
+                tokens: 50,
+                rows: 4
+            }),
             "a bound on rows must hold even where all tokens fit one batch"
         );
     }
@@ -97,7 +113,10 @@ mod tests {
         assert_eq!(default_tokens(384, 1536, 512 << 10), 204);
         for (hidden, intermediate, l2) in [(0, 0, 0), (1, 1, 1 << 30), (4096, 16384, 1 << 10)] {
             let tokens = default_tokens(hidden, intermediate, l2);
-            assert!((96..=768).contains(&tokens), "{hidden} {intermediate} {l2}: {tokens}");
+            assert!(
+                (96..=768).contains(&tokens),
+                "{hidden} {intermediate} {l2}: {tokens}"
+            );
         }
     }
 }

@@ -14,14 +14,19 @@ pub struct InOrder<T> {
 
 impl<T> Default for InOrder<T> {
     fn default() -> Self {
-        Self { next: 0, waiting: VecDeque::new() }
+        Self {
+            next: 0,
+            waiting: VecDeque::new(),
+        }
     }
 }
 
 impl<T> InOrder<T> {
     /// Takes item number `sequence`, counted from 0; gives it back if that number was there before.
     pub fn put(&mut self, sequence: u64, item: T) -> Result<(), T> {
-        let Some(ahead) = sequence.checked_sub(self.next) else { return Err(item) };
+        let Some(ahead) = sequence.checked_sub(self.next) else {
+            return Err(item);
+        };
         let ahead = ahead as usize;
         if self.waiting.len() <= ahead {
             self.waiting.resize_with(ahead + 1, || None);
@@ -60,7 +65,10 @@ mod tests {
         assert_eq!(order.put(1, 'x'), Err('x'));
         assert_eq!(order.take(), None);
         assert_eq!(order.put(0, 'a'), Ok(()));
-        assert_eq!((order.take(), order.take(), order.take()), (Some('a'), Some('b'), None));
+        assert_eq!(
+            (order.take(), order.take(), order.take()),
+            (Some('a'), Some('b'), None)
+        );
         assert_eq!(order.put(0, 'y'), Err('y'));
         assert_eq!(order.next_sequence(), 2);
     }

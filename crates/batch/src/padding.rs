@@ -47,6 +47,12 @@ mod tests {
         assert_eq!(plan(&[8, 4], Budget::tokens(8)).padding().waste(), 0.0);
         let mut sum = plan(&[8, 4], Budget::tokens(100)).padding();
         sum.add(plan(&[4, 4, 4, 4], Budget::tokens(100)).padding());
-        assert_eq!(sum, Padding { tokens: 28, padded_tokens: 32 });
+        assert_eq!(
+            sum,
+            Padding {
+                tokens: 28,
+                padded_tokens: 32
+            }
+        );
     }
 }

@@ -54,7 +54,11 @@ pub fn plan(lengths: &[u32], budget: Budget) -> Plan {
         ends.push(order.len());
         padding.add_batch(rows, tokens, longest);
     }
-    Plan { order, ends, padding }
+    Plan {
+        order,
+        ends,
+        padding,
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +81,11 @@ mod tests {
         ];
         for (lengths, budget, expected) in cases {
             let plan = plan(lengths, *budget);
-            assert_eq!(plan.batches().collect::<Vec<_>>(), *expected, "{lengths:?} at {budget:?}");
+            assert_eq!(
+                plan.batches().collect::<Vec<_>>(),
+                *expected,
+                "{lengths:?} at {budget:?}"
+            );
         }
     }
 
