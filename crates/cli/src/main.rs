@@ -1,3 +1,89 @@
-//! The `batchwright` command line.
+//! The `batchwright` command line: what was typed ([`args`]), what it means ([`plan`]), and the
+//! commands. Everything that computes lies in the crates below.
 
-fn main() {}
+mod args;
+mod bench;
+mod cache;
+mod completions;
+mod console;
+mod doctor;
+mod download;
+mod figures;
+mod interrupt;
+mod job;
+mod models;
+mod plan;
+mod table;
+
+use std::process::ExitCode;
+
+use batchwright::Task;
+
+use args::{Command, CommandLine, JobArgs, ParseError, Typed};
+use console::Console;
+use job::Ending;
+use plan::JobPlan;
+
+fn main() -> ExitCode {
+    let (line, typed) = match args::parse(std::env::args_os().collect()) {
+        Ok(parsed) => parsed,
+        Err(ParseError::Usage(error)) => return usage(&error),
+        Err(ParseError::Config(error)) => return fail(&Console::new(true), &error),
+    };
+    let console = Console::new(line.general.quiet);
+    for (name, nearest) in args::unknown_variables() {
+        console.say(format_args!(
+            "warning: {name} is no setting; did you mean {nearest}?"
+        ));
+    }
+    match run(line, typed, &console) {
+        Ok(Ending::Complete | Ending::NobodyListens) => ExitCode::SUCCESS,
+        Ok(Ending::SomeRowsFailed) => ExitCode::from(2),
+        Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
+        Err(error) => fail(&console, &error),
+    }
+}
+
+fn run(line: CommandLine, typed: Typed, console: &Console) -> anyhow::Result<Ending> {
+    let general = line.general;
+    let job = |task: Option<Task>, args: JobArgs, typed: Typed| {
+        job::run(JobPlan::new(task, args, &general, typed)?, console)
+    };
+    match line.command {
+        Command::Predict(args) => return job(args.task.task, args.job, typed),
+        Command::Embed(args) => return job(Some(Task::Embed), args, typed),
+        Command::Classify(args) => return job(Some(Task::Classify), args, typed),
+        Command::Rerank(args) => return job(Some(Task::Rerank), args, typed),
+        Command::Tag(args) => return job(Some(Task::Tag), args, typed),
+        Command::Bench(args) => bench::run(&args, &general, &typed, console)?,
+        Command::Doctor(args) => doctor::run(&args, &general)?,
+        Command::Models(args) => models::run(&args)?,
+        Command::Cache(args) => cache::run(&args, console)?,
+        Command::Completions(args) => completions::run(&args)?,
+    }
+    Ok(Ending::Complete)
+}
+
+/// Clap prints help, version and mistakes itself. Its exit code for a mistake is 2, which here says
+/// that some rows carry an error.
+fn usage(error: &clap::Error) -> ExitCode {
+    // If standard output or error is closed there is nobody to tell.
+    let _ = error.print();
+    match error.use_stderr() {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    }
+}
+
+fn fail(console: &Console, error: &anyhow::Error) -> ExitCode {
+    let mut words = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Many errors repeat their cause in their own words.
+        if !words.contains(&cause) {
+            words.push_str(&format!("\n  because: {cause}"));
+        }
+    }
+    console.complain(words);
+    ExitCode::FAILURE
+}

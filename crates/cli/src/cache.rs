@@ -1,0 +1,86 @@
+//! `batchwright cache`: what a cache directory holds, and emptying it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::args::{ByteSize, CacheAction, CacheCommand};
+use crate::console::{self, Console};
+use crate::figures;
+
+/// Runs the action.
+pub(crate) fn run(command: &CacheCommand, console: &Console) -> anyhow::Result<()> {
+    match &command.action {
+        CacheAction::Stats(args) => stats(&args.cache_dir),
+        CacheAction::Clear(args) => clear(&args.cache_dir, console),
+    }
+}
+
+/// A file of kept answers: one for each model with its options.
+struct AnswerFile {
+    path: PathBuf,
+    bytes: u64,
+    age: Option<std::time::Duration>,
+}
+
+fn stats(directory: &Path) -> anyhow::Result<()> {
+    let files = files(directory)?;
+    let total = ByteSize(files.iter().map(|file| file.bytes).sum());
+    let mut report = format!("{}: {} of answers", directory.display(), total);
+    report.push_str(match files.len() {
+        0 => ", of no model\n",
+        1 => ", of one model\n",
+        _ => ", one file for each model with its options\n",
+    });
+    for file in &files {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+        let age = file.age.map_or_else(String::new, |age| {
+            format!("  last written {} ago", figures::duration(age))
+        });
+        report.push_str(&format!("  {name}  {}{age}\n", ByteSize(file.bytes)));
+    }
+    console::print(&report)
+}
+
+fn clear(directory: &Path, console: &Console) -> anyhow::Result<()> {
+    let mut freed = 0;
+    for file in files(directory)? {
+        std::fs::remove_file(&file.path)
+            .with_context(|| format!("{}: cannot be removed", file.path.display()))?;
+        freed += file.bytes;
+    }
+    console.say(format_args!(
+        "{}: {} freed",
+        directory.display(),
+        ByteSize(freed)
+    ));
+    Ok(())
+}
+
+/// The directory's files of answers, by name. Whatever else lies there is not ours to touch.
+fn files(directory: &Path) -> anyhow::Result<Vec<AnswerFile>> {
+    if !directory.is_dir() {
+        bail!(
+            "{}: there is no such directory; give the one that jobs were given with --cache-dir",
+            directory.display()
+        );
+    }
+    let listed = std::fs::read_dir(directory)
+        .with_context(|| format!("{}: cannot be read", directory.display()))?;
+    let mut files = Vec::new();
+    for entry in listed {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let facts = entry.metadata()?;
+        if facts.is_file() && name.starts_with("answers-") && name.ends_with(".redb") {
+            let age = facts.modified().ok().and_then(|time| time.elapsed().ok());
+            files.push(AnswerFile {
+                path: entry.path(),
+                bytes: facts.len(),
+                age,
+            });
+        }
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}

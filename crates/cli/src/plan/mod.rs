@@ -1,0 +1,191 @@
+//! What was meant: low-level flags turned into the settings of a job, with everything refused that
+//! contradicts itself, before anything is fetched or read.
+
+mod model;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use batchwright::{Input, Isa, ModelBuilder, Rendering, Scores, Task};
+use data::{ColumnChoice, Format, InputSpec, RowText, SinkFormat, SurveyDepth};
+
+pub(crate) use model::{builder, model_name};
+
+use crate::args::{GeneralArgs, InputArgs, JobArgs, OnError, Typed, VectorType};
+
+/// Everything that a job needs to know.
+#[derive(Debug)]
+pub(crate) struct JobPlan {
+    pub(crate) model: ModelBuilder,
+    pub(crate) input: InputSpec,
+    pub(crate) rendering: Rendering,
+    pub(crate) vector_type: VectorType,
+    pub(crate) target: Target,
+    pub(crate) format: SinkFormat,
+    pub(crate) on_error: OnError,
+    pub(crate) restart: bool,
+    pub(crate) rows_per_shard: Option<NonZeroUsize>,
+    pub(crate) summary_json: Option<PathBuf>,
+    pub(crate) isa: Isa,
+    pub(crate) typed: Typed,
+}
+
+/// Where answers go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Stdout,
+    File(PathBuf),
+}
+
+impl JobPlan {
+    /// Makes the plan of `embed`, `classify`, …: `said` is the command's task, or `predict --task`'s.
+    pub(crate) fn new(
+        said: Option<Task>,
+        args: JobArgs,
+        general: &GeneralArgs,
+        typed: Typed,
+    ) -> anyhow::Result<Self> {
+        if let Some(task) = said {
+            typed.check(task)?;
+        }
+        if said == Some(Task::Rerank) && args.input.pair_column.is_none() {
+            bail!(NO_PAIR);
+        }
+        let (target, format) = target(args.output.output, args.output.output_format)?;
+        let name = model_name(&args.model, said)?;
+        let mut model = builder(&name, &args.model, general, &typed)?;
+        if let Some(task) = said {
+            model = model.task(task);
+        }
+        if matches!(said, None | Some(Task::Embed)) {
+            model = model::vectors(model, &args.answer)?;
+        }
+        model = model::speed(model, &args.speed, &args.cache);
+
+        let mut input = input(&args.input);
+        input.chunk_rows = args.speed.window.get();
+        input.columns.keep = args.output.keep.map(named);
+        input.columns.drop = named(args.output.drop);
+        // JSON Lines need no header; every other output must know all columns beforehand.
+        input.survey = match format.format() {
+            Format::Jsonl => SurveyDepth::FirstRows,
+            _ => SurveyDepth::Everything,
+        };
+        Ok(Self {
+            model,
+            input,
+            rendering: Rendering {
+                top_k: args.answer.top_k.map(|k| k as usize),
+                threshold: args.answer.threshold,
+                scores: if args.answer.raw_scores {
+                    Scores::Raw
+                } else {
+                    Scores::Probabilities
+                },
+                aggregation: args.answer.aggregation.into(),
+            },
+            vector_type: args.answer.vector_type,
+            target,
+            format,
+            on_error: args.output.on_error,
+            restart: args.output.restart,
+            rows_per_shard: args.output.rows_per_shard,
+            summary_json: args.output.summary_json,
+            isa: general.isa.unwrap_or_else(Isa::detect),
+            typed,
+        })
+    }
+
+    /// Checks what could not be checked before the model was known.
+    pub(crate) fn check(&self, task: Task, pairs: Pairs) -> anyhow::Result<()> {
+        self.typed.check(task)?;
+        match (task, pairs) {
+            (Task::Rerank, Pairs::No) => bail!(NO_PAIR),
+            (Task::Embed | Task::Tag, Pairs::Yes) => bail!(
+                "a second text was chosen with --pair-column, and this model is to {task}, which \
+                 takes one text; leave it out"
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether rows have a second text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pairs {
+    Yes,
+    No,
+}
+
+const NO_PAIR: &str = "rerank scores pairs of texts; say which columns hold them, such as \
+                       --text-column query --pair-column passage";
+
+/// What to read, without the columns that pass through.
+pub(crate) fn input(args: &InputArgs) -> InputSpec {
+    InputSpec {
+        paths: args.inputs.clone(),
+        format: args.input_format,
+        columns: ColumnChoice {
+            text: args.text_column.clone(),
+            pair: args.pair_column.clone(),
+            ..ColumnChoice::default()
+        },
+        ..InputSpec::default()
+    }
+}
+
+/// A row's text as the engine takes it.
+pub(crate) fn to_input(row: RowText) -> Input {
+    match row.pair {
+        Some(pair) => Input::Pair(row.text, pair),
+        None => Input::Text(row.text),
+    }
+}
+
+/// Names without the empty ones: `--keep ''` keeps no column.
+fn named(names: Vec<String>) -> Vec<String> {
+    names.into_iter().filter(|name| !name.is_empty()).collect()
+}
+
+fn target(path: Option<PathBuf>, said: Option<Format>) -> anyhow::Result<(Target, SinkFormat)> {
+    let path = path.filter(|path| path != Path::new("-"));
+    let Some(path) = path else {
+        let format = match said {
+            Some(format) => SinkFormat::new(format, data::Compression::None)?,
+            None => SinkFormat::JSONL,
+        };
+        return Ok((Target::Stdout, format));
+    };
+    let format = match said {
+        Some(format) => SinkFormat::new(format, SinkFormat::compression_of_path(&path))?,
+        None => SinkFormat::of_path(&path)?,
+    };
+    Ok((Target::File(path), format))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers would go into a format that was not asked for.
+    #[test]
+    fn the_target_follows_the_name_and_then_the_flag() {
+        let file = |name: &str| Some(PathBuf::from(name));
+        for (path, said, expected) in [
+            (None, None, "jsonl"),
+            (file("-"), None, "jsonl"),
+            (None, Some(Format::Csv), "csv"),
+            (file("a.csv.gz"), None, "csv.gz"),
+            (file("a.dat"), Some(Format::Parquet), "parquet"),
+            (file("a.dat.zst"), Some(Format::Csv), "csv.zst"),
+        ] {
+            let (target, format) = target(path.clone(), said).unwrap();
+            assert_eq!(format.to_string(), expected, "{path:?} {said:?}");
+            let expected = path.filter(|path| path != Path::new("-"));
+            assert_eq!(target == Target::Stdout, expected.is_none());
+        }
+        assert!(target(file("a.dat"), None).is_err());
+        assert!(target(file("a.txt"), None).is_err());
+    }
+}
