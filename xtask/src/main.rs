@@ -11,6 +11,7 @@
 
 mod bench;
 mod check;
+mod measure;
 mod models;
 mod python;
 mod readme;
@@ -47,6 +48,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measure memory, the cache and a large job with the release build and the real model
+    Measure(measure::Options),
     /// Check licences and sources of the dependencies (needs cargo-deny)
     Deny,
 }
@@ -71,6 +74,7 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         Command::Golden { arguments } => python::golden(&root, &arguments),
         Command::Bench { arguments } => bench::against_peers(&root, &arguments),
+        Command::Measure(options) => measure::measure(&root, &options),
         Command::Deny => check::deny(&root),
     }
 }
