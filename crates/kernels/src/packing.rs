@@ -86,6 +86,15 @@ impl Panels {
 mod tests {
     use super::*;
 
+    /// A user would lose memory safety: copies on the stack are as large as these bounds.
+    #[test]
+    fn no_tile_exceeds_the_bounds() {
+        for isa in Isa::available() {
+            let Geometry { panel, tile_rows } = geometry(isa);
+            assert!(panel <= crate::simd::MAX_PANEL && tile_rows <= crate::simd::MAX_TILE_ROWS);
+        }
+    }
+
     /// A user would lose every answer: the product reads the weights where this puts them.
     #[test]
     fn every_weight_lies_in_its_block_panel_and_lane() {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::activation::{Activation, WithMap};
 use crate::linear::Epilogue;
 use crate::packing::{K_BLOCK, Panels};
-use crate::simd::{MAX_PANEL, MAX_TILE_ROWS, Map, Operation, Simd};
+use crate::simd::{MAX_PANEL, MAX_TILE_ROWS, Map, Operation, Simd, map_in_place};
 use crate::tile::{TileWork, for_tiles, products};
 
 /// Rows taken through all panels before the next rows begin: more would leave the second-level cache.
@@ -66,6 +66,7 @@ struct PanelBlock {
     /// `y` at row 0 and the panel's first column.
     y: *mut f32,
     residual: Option<*const f32>,
+    activation: Activation,
     /// Of `y` and of the residual.
     stride: usize,
     /// Columns of the panel which exist.
@@ -97,16 +98,9 @@ impl Product<'_> {
             // SAFETY: the panel begins within a row of `y`.
             y: unsafe { self.y.add(column) },
             residual: residual.map(|residual| residual[column..].as_ptr()),
+            activation,
             stride: self.columns,
             width: S::PANEL.min(self.columns - column),
-        };
-        let last = block.stage.last;
-        let mut finish = InPanel {
-            s,
-            rows: rows.clone(),
-            y: block.y,
-            stride: block.stride,
-            width: block.width,
         };
         // SAFETY: `Linear::apply` has checked that `x`, `y` and the residual hold all rows, and
         // hands no other part these rows and panels.
@@ -116,9 +110,6 @@ impl Product<'_> {
             } else {
                 for_tiles(s, rows, &Partial(block));
             }
-        }
-        if last {
-            activation.with_map(&mut finish);
         }
     }
 }
@@ -158,39 +149,51 @@ impl PanelBlock {
             }
         }
     }
+
+    /// The activation, as a second pass over a tile that is still in the first-level cache; within the
+    /// micro-kernel it would multiply the code by every tile height.
+    ///
+    /// # Safety
+    /// The rows exist.
+    #[inline(always)]
+    unsafe fn activate<S: Simd>(&self, s: S, first: usize, count: usize) {
+        if self.stage.last {
+            let (stride, width) = (self.stride, self.width);
+            // SAFETY: `first` is a row of `y`.
+            let y = unsafe { self.y.add(first * stride) };
+            self.activation.with_map(&mut InTile {
+                s,
+                y,
+                stride,
+                count,
+                width,
+            });
+        }
+    }
 }
 
-/// The activation as a second pass over a panel's columns just written, still in the first-level cache
-/// (192 rows of them are 12 KB on AVX2). Its values are independent, so the processor overlaps their
-/// long chains; within the micro-kernel it would multiply the code by every tile height.
-struct InPanel<S> {
+/// See [`PanelBlock::activate`].
+struct InTile<S> {
     s: S,
-    rows: Range<usize>,
-    /// `y` at row 0 and the panel's first column.
+    /// `y` at the tile's first row and column.
     y: *mut f32,
     stride: usize,
-    /// Columns of the panel which exist.
+    /// Rows of the tile.
+    count: usize,
+    /// Columns of the tile which exist.
     width: usize,
 }
 
-impl<S: Simd> WithMap for InPanel<S> {
+impl<S: Simd> WithMap for InTile<S> {
     #[inline(always)]
     fn with<M: Map>(&mut self, map: M) {
-        for row in self.rows.clone() {
-            for lane in [0, S::LANES] {
-                let count = self.width.saturating_sub(lane).min(S::LANES);
-                // SAFETY: made by `panel_block` only, after these columns of these rows were
-                // written; `count` of them exist from this lane on.
-                unsafe {
-                    let at = self.y.add(row * self.stride + lane);
-                    if count == S::LANES {
-                        self.s.store(at, map.apply(self.s, self.s.load(at)));
-                    } else if count > 0 {
-                        let value = map.apply(self.s, self.s.load_some(at, count));
-                        self.s.store_some(at, count, value);
-                    }
-                }
-            }
+        for row in 0..self.count {
+            // SAFETY: made by `activate` only, whose caller vouches for these rows; `width` columns
+            // of each belong to this panel.
+            let row = unsafe {
+                std::slice::from_raw_parts_mut(self.y.add(row * self.stride), self.width)
+            };
+            map_in_place(self.s, row, map);
         }
     }
 }
@@ -210,6 +213,12 @@ impl<S: Simd> TileWork<S> for Whole {
                 .map(|residual| residual.add(first * block.stride));
             block.compute::<S, ROWS>(s, first, (y, block.stride), residual);
         }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(&self, s: S, first: usize, count: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.activate(s, first, count) };
     }
 }
 
@@ -245,5 +254,11 @@ impl<S: Simd> TileWork<S> for Partial {
                 std::ptr::copy_nonoverlapping(from, to, block.width);
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(&self, s: S, first: usize, count: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.activate(s, first, count) };
     }
 }

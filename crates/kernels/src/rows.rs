@@ -85,7 +85,9 @@ impl Operation for Normalize<'_> {
                 let values = unsafe { s.load_some(chunk.as_ptr(), chunk.len()) };
                 squares = s.fma(values, values, squares);
             }
-            let length = s.sum(squares).sqrt().max(1e-12);
+            let length = s.sum(squares).sqrt();
+            // Not `max`, which would hide a NaN.
+            let length = if length < 1e-12 { 1e-12 } else { length };
             for value in row {
                 *value /= length;
             }

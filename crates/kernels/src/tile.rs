@@ -69,6 +69,13 @@ pub(crate) trait TileWork<S: Simd> {
     /// # Safety
     /// The rows exist.
     unsafe fn tile<const ROWS: usize>(&self, s: S, first: usize);
+
+    /// What remains to be done with a tile just made: compiled once, not for every height.
+    ///
+    /// # Safety
+    /// Rows `first..first + count` exist.
+    #[inline(always)]
+    unsafe fn finish(&self, _s: S, _first: usize, _count: usize) {}
 }
 
 /// Covers `rows` by tiles.
@@ -121,5 +128,6 @@ unsafe fn tile_of<S: Simd>(s: S, count: usize, first: usize, work: &impl TileWor
             12 if S::TILE_ROWS > 6 => work.tile::<12>(s, first),
             _ => {}
         }
+        work.finish(s, first, count);
     }
 }

@@ -5,7 +5,7 @@
 //! | function | error | over |
 //! |---|---|---|
 //! | [`exp`] | 2e-7 relative | -87..=88, constant beyond |
-//! | [`erf`] | 4e-7 absolute | everywhere |
+//! | [`erf`] | 5e-7 absolute | everywhere |
 //! | [`tanh`] | 4e-7 absolute | everywhere |
 //!
 //! NaN gives NaN. The error of f32 itself near 1 is 0.6e-7.
@@ -58,8 +58,9 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
 
 /// erf x = 2/√π · ∫₀ˣ exp(-t²) dt, never beyond ±1.
 ///
-/// The rational function of degrees 13/8 of Eigen (and TensorFlow), on |x| ≤ 4, where erf is ±1 to
-/// within 2e-8.
+/// A rational function of degrees 11/10 on |x| ≤ 4, fitted by iteratively reweighted least squares to
+/// erf; towards 4 to erf + 2e-7, so that beyond it is exactly ±1, whichever way it is rounded, and
+/// gelu(-20) is exactly zero. Its own error is 3e-8; the rest is the rounding of f32.
 #[inline(always)]
 pub(crate) fn erf<S: Simd>(s: S, x: S::V) -> S::V {
     let x = clamp(s, x, -4.0, 4.0);
@@ -68,24 +69,24 @@ pub(crate) fn erf<S: Simd>(s: S, x: S::V) -> S::V {
         s,
         t,
         [
-            -2.726_142_3e-10,
-            2.770_681_4e-8,
-            -2.101_024e-6,
-            -5.692_506_5e-5,
-            -7.349_906_4e-4,
-            -2.954_599_9e-3,
-            -1.609_603_3e-2,
+            1.884_320_9e-6,
+            2.897_288_6e-4,
+            4.235_59e-3,
+            5.417_287_3e-2,
+            0.202_139_97,
+            1.128_378_9,
         ],
     );
     let q = polynomial(
         s,
         t,
         [
-            -1.456_607_2e-5,
-            -2.133_740_6e-4,
-            -1.682_827e-3,
-            -7.373_329e-3,
-            -1.426_473_9e-2,
+            3.662_766e-5,
+            1.265_963_4e-3,
+            1.591_225_3e-2,
+            0.118_844_72,
+            0.512_472_15,
+            1.0,
         ],
     );
     clamp(s, s.div(s.mul(p, x), q), -1.0, 1.0)
@@ -195,7 +196,7 @@ pub(crate) mod tests {
         type Reference = fn(f64) -> f64;
         let cases: [(&str, Function, Reference, f64, f64, f64); 4] = [
             ("exp", Function::Exp, f64::exp, 87.0, 0.0, 2e-7),
-            ("erf", Function::Erf, erf_f64, 6.0, 4e-7, 0.0),
+            ("erf", Function::Erf, erf_f64, 6.0, 5e-7, 0.0),
             ("tanh", Function::Tanh, f64::tanh, 12.0, 4e-7, 0.0),
             (
                 "sigmoid",
@@ -234,7 +235,7 @@ pub(crate) mod tests {
             (Function::Exp, -1e9, [0.0, 2e-38]),
             (Function::Exp, f32::INFINITY, [1e38, f32::INFINITY]),
             (Function::Exp, 0.0, [1.0, 1.0]),
-            (Function::Erf, f32::INFINITY, [1.0 - 4e-7, 1.0]),
+            (Function::Erf, f32::INFINITY, [1.0, 1.0]),
             (Function::Erf, -0.0, [0.0, 0.0]),
             (Function::Tanh, 1e30, [1.0 - 4e-7, 1.0]),
             (Function::Tanh, f32::NEG_INFINITY, [-1.0, -1.0 + 4e-7]),

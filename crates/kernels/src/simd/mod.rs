@@ -13,8 +13,10 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+mod twice;
 
 use crate::isa::Isa;
+use twice::Twice;
 
 /// The operations on vectors of f32 which the operators are made of.
 ///
@@ -116,20 +118,21 @@ pub(crate) trait Map: Copy {
 /// partial vector goes through the same instructions.
 #[inline(always)]
 pub(crate) fn map_in_place<S: Simd, M: Map>(simd: S, values: &mut [f32], map: M) {
+    let pairs = Twice(simd);
     let start = values.as_mut_ptr();
-    let whole = values.len() - values.len() % S::LANES;
+    let whole = values.len() - values.len() % (2 * S::LANES);
     let mut at = 0;
     while at < whole {
-        // SAFETY: `at + LANES <= whole <= values.len()`.
-        unsafe { simd.store(start.add(at), map.apply(simd, simd.load(start.add(at)))) };
-        at += S::LANES;
+        // SAFETY: `at + 2·LANES <= whole <= values.len()`.
+        unsafe { pairs.store(start.add(at), map.apply(pairs, pairs.load(start.add(at)))) };
+        at += 2 * S::LANES;
     }
     let rest = values.len() - whole;
     if rest > 0 {
-        // SAFETY: `rest < LANES` values are left after `whole`.
+        // SAFETY: `rest < 2·LANES` values are left after `whole`.
         unsafe {
-            let value = map.apply(simd, simd.load_some(start.add(whole), rest));
-            simd.store_some(start.add(whole), rest, value);
+            let value = map.apply(pairs, pairs.load_some(start.add(whole), rest));
+            pairs.store_some(start.add(whole), rest, value);
         }
     }
 }
