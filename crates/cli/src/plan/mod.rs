@@ -159,6 +159,13 @@ fn target(path: Option<PathBuf>, said: Option<Format>) -> anyhow::Result<(Target
     };
     let format = match said {
         Some(format) => SinkFormat::new(format, SinkFormat::compression_of_path(&path))?,
+        // A device or a named pipe is written as standard output is, whatever its name.
+        None if path
+            .metadata()
+            .is_ok_and(|facts| !facts.is_file() && !facts.is_dir()) =>
+        {
+            SinkFormat::JSONL
+        }
         None => SinkFormat::of_path(&path)?,
     };
     Ok((Target::File(path), format))

@@ -1,0 +1,160 @@
+//! Ctrl-C, closed pipes, and two processes at once.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::workplace::{Ran, Workplace, csv, finish, model};
+
+/// Waits until `there` is so; a minute is long beyond any doubt.
+#[track_caller]
+fn until(what: &str, mut there: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !there() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{what} did not happen"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) {
+    let status = std::process::Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// A user who must stop a job would lose what it has computed, or not know how to go on.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_the_same_command_continues() {
+    let place = Workplace::new();
+    place.write("in.csv", csv(20_000));
+    let model = model("bert-embed");
+    let job = |output: &'static str| {
+        vec![
+            "embed",
+            "in.csv",
+            "-m",
+            &model,
+            "--rows-per-shard",
+            "500",
+            "--window",
+            "128",
+            "-o",
+            output,
+        ]
+    };
+    place.run(&job("whole.parquet")).ok();
+    for name in ["-INT", "-TERM"] {
+        let child = place.command(&job("out.parquet")).spawn().unwrap();
+        let shard = place.path("out.parquet.parts/00000001.part");
+        until("a second shard", || shard.exists());
+        signal(&child, name);
+        let ran: Ran = finish(child)
+            .code(130)
+            .says("the same command continues")
+            .says("stopping: ");
+        assert!(!place.path("out.parquet").exists(), "{name}: {}", ran.err);
+        place.run(&job("out.parquet")).ok().says("continuing: ");
+        assert!(
+            place.read("out.parquet") == place.read("whole.parquet"),
+            "{name}: other bytes"
+        );
+        for left in ["out.parquet", "out.parquet.manifest.json"] {
+            std::fs::remove_file(place.path(left)).unwrap();
+        }
+    }
+}
+
+/// A process that waits for input which never comes must still obey.
+#[cfg(unix)]
+#[test]
+fn the_second_ctrl_c_ends_at_once() {
+    let place = Workplace::new();
+    let model = model("bert-embed");
+    let words = ["embed", "-", "--input-format", "lines", "-m", &model];
+    let mut child = place.command(&words).stdin(Stdio::piped()).spawn().unwrap();
+    // Held open: the process waits for more.
+    let mut stdin = child.stdin.take().unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    // One byte more than any buffer between would hold back: what matters is that it runs.
+    stdin.write_all(b"turn on the lights\n").unwrap();
+    // It listens for signals before it warms up, and reads after that; reading empties the pipe.
+    until("reading", || pipe_is_empty(&stdin));
+    signal(&child, "-INT");
+    let mut line = String::new();
+    err.read_line(&mut line).unwrap();
+    assert!(line.contains("Ctrl-C again"), "{line}");
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdin);
+}
+
+/// Whether the other side has read everything.
+#[cfg(unix)]
+fn pipe_is_empty(pipe: &std::process::ChildStdin) -> bool {
+    rustix::io::ioctl_fionread(pipe).unwrap() == 0
+}
+
+/// `batchwright … | head -1` is an everyday command: it must not end with words about pipes.
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let place = Workplace::new();
+    place.write("in.csv", csv(5_000));
+    let model = model("bert-embed");
+    let words = ["embed", "in.csv", "-m", &model, "--window", "64"];
+    let mut child = place.command(&words).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert!(line.contains("embedding"), "{line}");
+    drop(out);
+    let mut err = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut err)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{err}");
+    assert!(!err.contains("error"), "{err}");
+    // Reports as well.
+    let mut child = place.command(&["models"]).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// Two processes on one output would write into one another's shards.
+#[test]
+fn a_second_process_on_the_same_job_is_refused() {
+    let place = Workplace::new();
+    let model = model("bert-embed");
+    let words = [
+        "embed",
+        "-",
+        "--input-format",
+        "lines",
+        "-m",
+        &model,
+        "-o",
+        "out.jsonl",
+    ];
+    let mut first = place.command(&words).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = first.stdin.take().unwrap();
+    until("the first job", || {
+        place.path("out.jsonl.parts/manifest.json").exists()
+    });
+    place
+        .run_with(&words, b"turn on the lights\n")
+        .code(1)
+        .says("another process");
+    stdin.write_all(b"turn on the lights\n").unwrap();
+    drop(stdin);
+    finish(first).ok();
+    assert_eq!(place.rows("out.jsonl").len(), 1);
+}
