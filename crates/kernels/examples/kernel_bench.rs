@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Every figure is the median of several runs which alternate with those of the crate that it is
-//! compared with, because machines drift. One worker per core, each with its own rows, is how
+//! compared with, because machines drift; and time is the thread's own processor time, so that other
+//! processes on the machine show less. One worker per core, each with its own rows, is how
 //! batches run; the two-core column does that.
 
 #![expect(
@@ -16,7 +17,6 @@
 )]
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use batchwright_kernels::{
     Activation, AlignedVec, AttentionInput, AttentionScratch, Cpu, Epilogue, Isa, LayerNorm,
@@ -68,15 +68,37 @@ fn noise(count: usize) -> AlignedVec<f32> {
     values
 }
 
+/// Seconds of processor time that this thread has used.
+#[cfg(unix)]
+fn thread_seconds() -> f64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a local of the right type.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+/// Seconds that have passed.
+#[cfg(not(unix))]
+fn thread_seconds() -> f64 {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START
+        .get_or_init(std::time::Instant::now)
+        .elapsed()
+        .as_secs_f64()
+}
+
 /// Seconds of one call, over enough calls to be measured.
 fn seconds(mut work: impl FnMut()) -> f64 {
-    let start = Instant::now();
+    let start = thread_seconds();
     let mut calls = 0;
-    while start.elapsed().as_secs_f64() < SECONDS {
+    while thread_seconds() - start < SECONDS {
         work();
         calls += 1;
     }
-    start.elapsed().as_secs_f64() / f64::from(calls)
+    (thread_seconds() - start) / f64::from(calls)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

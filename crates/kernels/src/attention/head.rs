@@ -2,7 +2,7 @@
 
 use crate::memory::AlignedVec;
 use crate::packing::Geometry;
-use crate::simd::{Operation, Simd};
+use crate::simd::{Operation, Simd, Twice};
 use crate::tile::{TileWork, for_tiles, products};
 use crate::vecmath::exp;
 
@@ -80,7 +80,7 @@ impl Operation for Head<'_> {
 
         let text = &self.input.qkv[self.first * stride..(self.first + length) * stride];
         let column = self.head * head_dim;
-        pack_keys::<S>(&text[hidden + column..], stride, self.plan, keys);
+        pack_keys(s, &text[hidden + column..], stride, self.plan, keys);
         pack_values::<S>(&text[2 * hidden + column..], stride, self.plan, values);
 
         let bias = self
@@ -136,21 +136,31 @@ impl Operation for Head<'_> {
     }
 }
 
-/// Transposes keys to `[padded / panel][head_dim][panel]`; keys beyond the text are zero.
+/// Transposes keys to `[padded / panel][head_dim][panel]`. Keys beyond the text repeat the last one:
+/// they need only be numbers, for their scores are overwritten or never read.
 #[inline(always)]
-fn pack_keys<S: Simd>(text: &[f32], stride: usize, plan: Plan, keys: &mut [f32]) {
-    let panels = keys.chunks_exact_mut(plan.head_dim * S::PANEL);
-    for (panel, columns) in panels.enumerate() {
-        for lane in 0..S::PANEL {
-            let token = panel * S::PANEL + lane;
-            let column = columns[lane..].iter_mut().step_by(S::PANEL);
-            if token < plan.length {
-                let key = &text[token * stride..][..plan.head_dim];
-                for (to, &from) in column.zip(key) {
-                    *to = from;
+fn pack_keys<S: Simd>(s: S, text: &[f32], stride: usize, plan: Plan, keys: &mut [f32]) {
+    let Plan {
+        length, head_dim, ..
+    } = plan;
+    let whole = head_dim - head_dim % S::LANES;
+    for (panel, columns) in keys.chunks_exact_mut(head_dim * S::PANEL).enumerate() {
+        for half in [0, S::LANES] {
+            let token = (panel * S::PANEL + half).min(length - 1);
+            let rows = (length - token).min(S::LANES);
+            let from = &text[token * stride..][..(rows - 1) * stride + head_dim];
+            for i in (0..whole).step_by(S::LANES) {
+                // SAFETY: `i + LANES <= head_dim` values of `rows` rows are in `from`; `columns` holds
+                // `head_dim` rows of a panel, of which `half` is the first or the second half.
+                unsafe {
+                    let to = columns.as_mut_ptr().add(i * S::PANEL + half);
+                    s.transpose((from.as_ptr().add(i), stride), rows, (to, S::PANEL));
                 }
-            } else {
-                column.for_each(|to| *to = 0.0);
+            }
+            for i in whole..head_dim {
+                for lane in 0..S::LANES {
+                    columns[i * S::PANEL + half + lane] = from[lane.min(rows - 1) * stride + i];
+                }
             }
         }
     }
@@ -209,15 +219,23 @@ fn exponentials<S: Simd>(s: S, scores: &mut [f32], length: usize) -> f32 {
         for vector in 1..vectors {
             largest = s.max(largest, s.load(start.add(vector * S::LANES)));
         }
-        let largest = s.splat(s.largest(largest));
-        let mut sum = s.zero();
-        for vector in 0..vectors {
-            let at = start.add(vector * S::LANES);
-            let power = exp(s, s.sub(s.load(at), largest));
-            s.store(at, power);
-            sum = s.add(sum, power);
+        let largest = s.largest(largest);
+        let pairs = Twice(s);
+        let (largest_pair, mut sum) = (pairs.splat(largest), pairs.zero());
+        for pair in 0..vectors / 2 {
+            let at = start.add(pair * S::PANEL);
+            let powers = exp(pairs, pairs.sub(pairs.load(at), largest_pair));
+            pairs.store(at, powers);
+            sum = pairs.add(sum, powers);
         }
-        s.sum(sum)
+        let mut total = pairs.sum(sum);
+        if vectors % 2 == 1 {
+            let at = start.add((vectors - 1) * S::LANES);
+            let powers = exp(s, s.sub(s.load(at), s.splat(largest)));
+            s.store(at, powers);
+            total += s.sum(powers);
+        }
+        total
     }
 }
 

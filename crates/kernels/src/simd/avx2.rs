@@ -114,4 +114,53 @@ impl Simd for Avx2 {
     unsafe fn store_some(self, to: *mut f32, count: usize, value: Self::V) {
         unsafe { _mm256_maskstore_ps(to, first_lanes(self, count), value) }
     }
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        (from, stride): (*const f32, usize),
+        rows: usize,
+        (to, to_stride): (*mut f32, usize),
+    ) {
+        unsafe { transpose_8x8((from, stride), rows, (to, to_stride)) };
+    }
+}
+
+/// [`Simd::transpose`] for blocks of 8 × 8: rows are interleaved in pairs, then in fours, then halves.
+///
+/// # Safety
+/// As there, and AVX2 is available.
+#[inline(always)]
+pub(super) unsafe fn transpose_8x8(
+    (from, stride): (*const f32, usize),
+    rows: usize,
+    (to, to_stride): (*mut f32, usize),
+) {
+    // SAFETY: rows are read up to the last that exists; the rest by the caller's promise.
+    unsafe {
+        let mut row = [_mm256_setzero_ps(); 8];
+        for (i, row) in row.iter_mut().enumerate() {
+            *row = _mm256_loadu_ps(from.add(i.min(rows - 1) * stride));
+        }
+        let mut pairs = row;
+        for i in 0..4 {
+            pairs[2 * i] = _mm256_unpacklo_ps(row[2 * i], row[2 * i + 1]);
+            pairs[2 * i + 1] = _mm256_unpackhi_ps(row[2 * i], row[2 * i + 1]);
+        }
+        let mut fours = pairs;
+        for half in [0, 4] {
+            for i in [0, 1] {
+                let (a, b) = (pairs[half + i], pairs[half + i + 2]);
+                fours[half + 2 * i] = _mm256_shuffle_ps::<0x44>(a, b);
+                fours[half + 2 * i + 1] = _mm256_shuffle_ps::<0xEE>(a, b);
+            }
+        }
+        for j in 0..4 {
+            let (a, b) = (fours[j], fours[j + 4]);
+            _mm256_storeu_ps(to.add(j * to_stride), _mm256_permute2f128_ps::<0x20>(a, b));
+            _mm256_storeu_ps(
+                to.add((j + 4) * to_stride),
+                _mm256_permute2f128_ps::<0x31>(a, b),
+            );
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::avx2::transpose_8x8;
 use super::{Operation, Simd};
 
 /// Proof that the machine has AVX-512F.
@@ -101,5 +102,24 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store_some(self, to: *mut f32, count: usize, value: Self::V) {
         unsafe { _mm512_mask_storeu_ps(to, first_lanes(count), value) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        (from, stride): (*const f32, usize),
+        rows: usize,
+        (to, to_stride): (*mut f32, usize),
+    ) {
+        for i in [0, 8] {
+            for j in [0, 8] {
+                unsafe {
+                    let last = rows - 1;
+                    let from = from.add(i.min(last) * stride + j);
+                    let rows = if last > i { rows - i } else { 1 };
+                    let to = to.add(j * to_stride + i);
+                    transpose_8x8((from, stride), rows, (to, to_stride));
+                }
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@ mod portable;
 mod twice;
 
 use crate::isa::Isa;
-use twice::Twice;
+pub(crate) use twice::Twice;
 
 /// The operations on vectors of f32 which the operators are made of.
 ///
@@ -70,6 +70,29 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `count <= LANES` values can be written to `to`.
     unsafe fn store_some(self, to: *mut f32, count: usize, value: Self::V);
+
+    /// Transposes a block: `to[j·to_stride + i] = from[i·stride + j]` for i and j below `LANES`. Rows from
+    /// `rows` (at least 1) on are read from the last one instead, so that a block may hang over the end.
+    ///
+    /// # Safety
+    /// `LANES` values can be read of each of the first `rows` rows, and `LANES` values written at
+    /// each of `LANES` strides.
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        (from, stride): (*const f32, usize),
+        rows: usize,
+        (to, to_stride): (*mut f32, usize),
+    ) {
+        for i in 0..Self::LANES {
+            for j in 0..Self::LANES {
+                // SAFETY: both by the caller's promise.
+                unsafe {
+                    *to.add(j * to_stride + i) = *from.add(i.min(rows - 1) * stride + j);
+                }
+            }
+        }
+    }
 
     #[inline(always)]
     fn zero(self) -> Self::V {

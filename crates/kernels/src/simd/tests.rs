@@ -118,6 +118,45 @@ fn lanes<S: Simd>(s: S) -> Vec<String> {
     wrong
 }
 
+struct Transpose;
+
+impl Operation for Transpose {
+    type Output = Vec<String>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Vec<String> {
+        let (stride, to_stride) = (S::LANES + 3, S::LANES + 5);
+        let mut wrong = Vec::new();
+        for rows in 1..=S::LANES {
+            let from: Vec<f32> = (0..rows * stride).map(|i| i as f32 + 1.0).collect();
+            let mut to = vec![0.0; S::LANES * to_stride];
+            // SAFETY: `from` holds `rows` rows, `to` holds `LANES`.
+            unsafe { s.transpose((from.as_ptr(), stride), rows, (to.as_mut_ptr(), to_stride)) };
+            for (at, &value) in to.iter().enumerate() {
+                let (j, i) = (at / to_stride, at % to_stride);
+                let inside = i < S::LANES;
+                let want = if inside {
+                    from[i.min(rows - 1) * stride + j]
+                } else {
+                    0.0
+                };
+                if value != want {
+                    wrong.push(format!("{rows} rows: [{j}][{i}] is {value}, not {want}"));
+                }
+            }
+        }
+        wrong
+    }
+}
+
+/// A user would lose attention: keys are turned by this.
+#[test]
+fn blocks_are_transposed_with_the_last_row_repeated() {
+    for isa in Isa::available() {
+        assert_eq!(dispatch(isa, Transpose), Vec::<String>::new(), "{isa}");
+    }
+}
+
 /// A user would lose every answer: all operators are made of these.
 #[test]
 fn vectors_compute_what_floats_compute() {

@@ -8,7 +8,7 @@ use super::Simd;
 
 /// Pairs of vectors of `S`.
 #[derive(Copy, Clone)]
-pub(super) struct Twice<S>(pub(super) S);
+pub(crate) struct Twice<S>(pub(crate) S);
 
 /// A lane-wise operation, done on both halves.
 macro_rules! both {
