@@ -3,7 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a test that cannot go on must fail, its helpers too"
+    reason = "a test that cannot go on must fail, functions it calls too"
 )]
 
 mod damaged;
