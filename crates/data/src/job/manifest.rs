@@ -22,7 +22,7 @@ pub(crate) struct Manifest {
     /// The program's version: another one may encode the same rows otherwise.
     program: String,
     format: String,
-    columns: String,
+    columns: Vec<String>,
     rows_per_shard: u64,
     shard_bytes: u64,
     fingerprints: BTreeMap<String, String>,
@@ -44,7 +44,7 @@ pub(crate) struct Finished {
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) format: String,
-    pub(crate) columns: String,
+    pub(crate) columns: Vec<String>,
     pub(crate) rows_per_shard: u64,
     pub(crate) shard_bytes: u64,
 }
@@ -95,7 +95,8 @@ impl Manifest {
         };
         compare("program version", Some(&self.program), Some(&new.program));
         compare("output format", Some(&self.format), Some(&new.format));
-        compare("output columns", Some(&self.columns), Some(&new.columns));
+        let (old, added) = column_differences(&self.columns, &new.columns);
+        compare("output columns", Some(&old), Some(&added));
         for ((name, old), (_, new)) in numbers(self).into_iter().zip(numbers(new)) {
             compare(name, Some(&old), Some(&new));
         }
@@ -122,6 +123,27 @@ impl Manifest {
     }
 }
 
+/// The columns that only one of the two has, as few words as tell them apart.
+fn column_differences(old: &[String], new: &[String]) -> (String, String) {
+    let without = |these: &[String], those: &[String]| {
+        let only: Vec<&str> = these
+            .iter()
+            .filter(|name| !those.contains(name))
+            .map(String::as_str)
+            .collect();
+        if only.is_empty() && old != new {
+            "(none)".to_owned()
+        } else {
+            only.join(", ")
+        }
+    };
+    let differences = (without(old, new), without(new, old));
+    if differences.0 == differences.1 && old != new {
+        return (old.join(", "), new.join(", "));
+    }
+    differences
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +151,7 @@ mod tests {
     fn manifest(fingerprints: &[(&str, &str)]) -> Manifest {
         let layout = Layout {
             format: "csv".into(),
-            columns: "text Utf8".into(),
+            columns: vec!["text Utf8".into(), "id Utf8".into()],
             rows_per_shard: 8192,
             shard_bytes: 1 << 26,
         };
@@ -150,6 +172,7 @@ mod tests {
             rows_per_shard: 10,
             program: "9.9".into(),
             format: "tsv".into(),
+            columns: vec!["text Utf8".into(), "id Int64".into(), "n Utf8".into()],
             ..manifest(&[("model", "b"), ("input", "i"), ("tokenizer", "t")])
         };
         assert_eq!(
@@ -160,9 +183,27 @@ mod tests {
                 "tokenizer: (none) -> t",
                 concat!("program version: ", env!("CARGO_PKG_VERSION"), " -> 9.9"),
                 "output format: csv -> tsv",
+                "output columns: id Utf8 -> id Int64, n Utf8",
                 "rows per shard: 8192 -> 10",
             ]
         );
+    }
+
+    /// Rows with their columns in two orders would stand in one file.
+    #[test]
+    fn columns_are_compared_in_order() {
+        let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        type Names<'a> = &'a [&'a str];
+        let cases: [(Names<'_>, Names<'_>, (&str, &str)); 4] = [
+            (&["a", "b"], &["a", "b"], ("", "")),
+            (&["a", "b"], &["b", "a"], ("a, b", "b, a")),
+            (&["a"], &["a", "b"], ("(none)", "b")),
+            (&["a", "b"], &["c", "b"], ("a", "c")),
+        ];
+        for (old, new, (gone, come)) in cases {
+            let found = column_differences(&own(old), &own(new));
+            assert_eq!(found, (gone.to_owned(), come.to_owned()), "{old:?} {new:?}");
+        }
     }
 
     /// A damaged manifest would stop every later run.

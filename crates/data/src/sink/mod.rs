@@ -106,12 +106,11 @@ impl Sink {
     }
 
     /// The columns of the output and their types, in words: part of what makes a job the same job.
-    pub(crate) fn describe(&self, carried: &CarriedColumns) -> String {
+    pub(crate) fn describe(&self, carried: &CarriedColumns) -> Vec<String> {
         let fields = carried.fields().iter().chain(&self.answers);
-        let words: Vec<String> = fields
+        fields
             .map(|field| format!("{} {}", field.name(), field.data_type()))
-            .collect();
-        words.join(", ")
+            .collect()
     }
 
     /// Encodes all rows of `chunk`.

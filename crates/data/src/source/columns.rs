@@ -258,7 +258,7 @@ fn unknown(option: &'static str, name: &str, names: &[&str]) -> DataError {
 }
 
 /// Strings, and dictionaries of them.
-fn is_string(data_type: &DataType) -> bool {
+pub(crate) fn is_string(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
         DataType::Dictionary(_, value) => is_string(value),

@@ -10,10 +10,12 @@ mod jsonl;
 mod lines;
 mod open;
 mod parquet;
+mod parquet_lenient;
 mod spec;
 mod stream;
 mod text_cell;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -119,6 +121,18 @@ impl Source {
     /// The files' names as given, globs expanded.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|file| &*file.name)
+    }
+
+    /// Whether `path` is one of the files that are read: no place for an output to go to.
+    #[must_use]
+    pub fn reads(&self, path: &Path) -> bool {
+        let Ok(wanted) = path.canonicalize() else {
+            return false;
+        };
+        let paths = self.files.iter().filter_map(InputFile::path);
+        paths
+            .filter_map(|path| path.canonicalize().ok())
+            .any(|path| path == wanted)
     }
 
     /// Number of rows in the whole input, where the format tells without reading all of it.

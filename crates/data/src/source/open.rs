@@ -150,8 +150,8 @@ impl Opener {
                 Ok(Box::new(parquet.rows(
                     &selection,
                     &schema,
-                    self.chunk_rows,
-                    self.limits,
+                    (self.chunk_rows, self.limits),
+                    read,
                 )))
             }
             (Chosen::Json(selection), _) => {

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, cast::AsArray};
 use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
@@ -18,6 +19,7 @@ use crate::row::Within;
 use crate::source::assembly::Assembly;
 use crate::source::columns::Selection;
 use crate::source::files::InputFile;
+use crate::source::parquet_lenient::{as_declared, is_about_utf8, without_strings};
 use crate::source::spec::InputLimits;
 use crate::source::text_cell::{Cell, row_text};
 use crate::source::{RowReader, Step};
@@ -26,6 +28,7 @@ use crate::source::{RowReader, Step};
 pub(crate) struct ParquetFile {
     name: Arc<str>,
     file: File,
+    bytes: u64,
     metadata: ArrowReaderMetadata,
 }
 
@@ -48,6 +51,7 @@ impl ParquetFile {
         Ok(ParquetFile {
             name: Arc::clone(&input.name),
             file,
+            bytes: input.bytes,
             metadata,
         })
     }
@@ -76,8 +80,8 @@ impl ParquetFile {
         self,
         selection: &Selection,
         carried: &SchemaRef,
-        chunk_rows: usize,
-        limits: InputLimits,
+        (chunk_rows, limits): (usize, InputLimits),
+        read: &Arc<AtomicU64>,
     ) -> ParquetRows {
         let mut roots: Vec<usize> = selection.carried.clone();
         roots.push(selection.text);
@@ -104,6 +108,9 @@ impl ParquetFile {
             reader: None,
             pending: None,
             next: 0,
+            lenient: false,
+            read: Arc::clone(read),
+            counted: 0,
         }
     }
 
@@ -138,6 +145,11 @@ pub(crate) struct ParquetRows {
     pending: Option<RecordBatch>,
     /// Rows of this file given out or skipped so far.
     next: u64,
+    /// Whether strings are read as bytes, as some are not UTF-8.
+    lenient: bool,
+    /// The bytes read of the whole input, and how many of this file are counted in it.
+    read: Arc<AtomicU64>,
+    counted: u64,
 }
 
 impl ParquetRows {
@@ -188,6 +200,15 @@ impl ParquetRows {
         .map_err(|reason| self.failed(&reason))
     }
 
+    /// Counts bytes by the share of the rows: the reader jumps about in the file.
+    fn count_bytes(&mut self) {
+        let rows = self.source.row_count().max(1) as f64;
+        let done = (self.source.bytes as f64 * (self.next as f64 / rows)) as u64;
+        self.read
+            .fetch_add(done.saturating_sub(self.counted), Ordering::Relaxed);
+        self.counted = done;
+    }
+
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, DataError> {
         if let Some(batch) = self.pending.take() {
             return Ok(Some(batch));
@@ -196,9 +217,20 @@ impl ParquetRows {
             Some(reader) => reader,
             None => self.reader()?,
         };
-        let batch = guarded(|| reader.next().transpose()).map_err(|e| self.failed(&e))?;
-        self.reader = Some(reader);
-        Ok(batch)
+        match guarded(|| reader.next().transpose()) {
+            Ok(batch) => {
+                self.reader = Some(reader);
+                Ok(batch)
+            }
+            // One row that is not UTF-8 is no reason to lose all that follow.
+            Err(reason) if !self.lenient && is_about_utf8(&reason) => {
+                let metadata = guarded(|| without_strings(&self.source.metadata));
+                self.source.metadata = metadata.map_err(|reason| self.failed(&reason))?;
+                self.lenient = true;
+                self.next_batch()
+            }
+            Err(reason) => Err(self.failed(&reason)),
+        }
     }
 }
 
@@ -229,17 +261,18 @@ impl RowReader for ParquetRows {
             let row = row_text(&place, limit, (text_name, cell(&text, row)), second);
             into.push(&self.source.name, within, row);
         }
-        let columns: Vec<ArrayRef> = self
-            .projected
-            .carried
-            .iter()
-            .map(|&at| Arc::clone(batch.column(at)))
-            .collect();
+        let fields = self.carried.fields().iter();
+        let columns = fields
+            .zip(&self.projected.carried)
+            .map(|(field, &at)| as_declared(batch.column(at), field.data_type()))
+            .collect::<Result<Vec<ArrayRef>, ArrowError>>()
+            .map_err(|error| self.failed(&error.to_string()))?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let carried =
             RecordBatch::try_new_with_options(Arc::clone(&self.carried), columns, &options)
                 .map_err(|error| self.failed(&error.to_string()))?;
         self.next += batch.num_rows() as u64;
+        self.count_bytes();
         into.push_batch(carried);
         Ok(Step::Read)
     }
@@ -248,6 +281,7 @@ impl RowReader for ParquetRows {
         let left = self.source.row_count() - self.next;
         let skipped = rows.min(left);
         self.next += skipped;
+        self.count_bytes();
         self.reader = None;
         self.pending = None;
         Ok(skipped)

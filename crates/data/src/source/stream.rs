@@ -142,6 +142,12 @@ pub(crate) fn explain(error: &io::Error) -> String {
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
             format!("the packed data is damaged ({error}); copy or download the file again")
         }
+        // Zstandard's own words do not say what to do.
+        _ if error.to_string().contains("too much memory") => {
+            "it was packed with `zstd --long` and needs more than 128 MiB to unpack; \
+             pack it again without"
+                .to_owned()
+        }
         _ => error.to_string(),
     }
 }
@@ -230,6 +236,12 @@ mod tests {
             let message = read(&content).unwrap_err();
             assert!(message.contains(words), "{message}");
         }
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(28).unwrap();
+        encoder.write_all(&long).unwrap();
+        let message = read(&encoder.finish().unwrap()).unwrap_err();
+        assert!(message.contains("pack it again without"), "{message}");
+
         let mut damaged = packed;
         let middle = damaged.len() / 2;
         damaged[middle] ^= 0xff;
