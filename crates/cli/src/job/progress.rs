@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use batchwright::{Progress, ProgressHandle};
 use data::InputProgress;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::reader::Reading;
 use crate::console::{Console, Voice};
 use crate::figures::{count, duration, percent, three_digits};
 
@@ -27,15 +28,14 @@ pub(super) struct Watch {
 }
 
 /// Where the figures come from.
-struct Sources {
-    run: ProgressHandle,
-    input: InputProgress,
+pub(super) struct Sources {
+    pub(super) run: ProgressHandle,
+    pub(super) reading: Arc<Reading>,
+    pub(super) input: InputProgress,
     /// Rows of the whole input, where that is known.
-    total: Option<u64>,
+    pub(super) total: Option<u64>,
     /// Rows that an earlier process has written.
-    before: u64,
-    errors: Arc<AtomicU64>,
-    started: Instant,
+    pub(super) before: u64,
 }
 
 /// One look at a run.
@@ -44,34 +44,30 @@ struct Look {
     progress: Progress,
     before: u64,
     errors: u64,
-    /// Rows in all, known or estimated.
-    total: Option<u64>,
+    total: Total,
     time: Duration,
 }
 
+/// Rows of the whole input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Total {
+    Known(u64),
+    Estimated(u64),
+    Unknown,
+}
+
 impl Watch {
-    pub(super) fn start(
-        console: &Console,
-        run: ProgressHandle,
-        total: Option<u64>,
-        input: InputProgress,
-        before: u64,
-    ) -> Self {
+    pub(super) fn start(console: &Console, sources: Sources) -> Self {
         let errors = Arc::new(AtomicU64::new(0));
-        let sources = Sources {
-            run,
-            input,
-            total,
-            before,
-            errors: Arc::clone(&errors),
-            started: Instant::now(),
-        };
         let (stop, stopped) = channel();
-        let shown = console.clone();
+        let (shown, counted) = (console.clone(), Arc::clone(&errors));
         let thread = (console.voice() != Voice::Quiet).then(|| {
-            std::thread::spawn(move || match shown.voice() {
-                Voice::Bar => draw(&shown, &sources, &stopped),
-                Voice::Lines | Voice::Quiet => tell(&shown, &sources, &stopped),
+            std::thread::spawn(move || {
+                let look = || sources.look(counted.load(Ordering::Relaxed));
+                match shown.voice() {
+                    Voice::Bar => draw(&shown, look, &stopped),
+                    Voice::Lines | Voice::Quiet => tell(&shown, look, &stopped),
+                }
             })
         });
         Self {
@@ -99,23 +95,22 @@ impl Watch {
     }
 }
 
-fn draw(console: &Console, sources: &Sources, stopped: &std::sync::mpsc::Receiver<()>) {
+fn draw(console: &Console, look: impl Fn() -> Look, stopped: &Receiver<()>) {
     let style = |template| {
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
     };
     let bar = ProgressBar::new(0).with_style(style("{spinner} {msg}"));
     let bar = console.raise(bar);
-    let mut known = false;
+    let mut has_length = false;
     loop {
-        let look = sources.look();
-        if let (Some(total), false) = (look.total, known) {
-            known = true;
-            bar.set_length(total);
-            bar.set_style(style("{bar:24} {percent:>3} %  {msg}"));
-        }
-        if let Some(total) = look.total {
+        let look = look();
+        if let Some(total) = look.total.rows() {
             bar.set_length(total);
             bar.set_position(look.rows());
+            if !has_length {
+                has_length = true;
+                bar.set_style(style("{bar:24} {percent:>3} %  {msg}"));
+            }
         }
         bar.set_message(look.words());
         bar.tick();
@@ -128,36 +123,50 @@ fn draw(console: &Console, sources: &Sources, stopped: &std::sync::mpsc::Receive
     }
 }
 
-fn tell(console: &Console, sources: &Sources, stopped: &std::sync::mpsc::Receiver<()>) {
+fn tell(console: &Console, look: impl Fn() -> Look, stopped: &Receiver<()>) {
     while matches!(
         stopped.recv_timeout(BETWEEN_LINES),
         Err(RecvTimeoutError::Timeout)
     ) {
-        console.say(sources.look().words());
+        console.say(look().words());
     }
 }
 
 impl Sources {
-    fn look(&self) -> Look {
+    fn look(&self, errors: u64) -> Look {
         let progress = self.run.progress();
-        let rows = self.before + progress.rows;
+        let read = self.before + self.reading.rows();
         Look {
             progress,
             before: self.before,
-            errors: self.errors.load(Ordering::Relaxed).max(progress.errors),
-            total: self
-                .total
-                .or_else(|| estimated_total(rows, self.input.fraction())),
-            time: self.started.elapsed(),
+            errors: errors.max(progress.errors),
+            total: match self.total {
+                Some(total) => Total::Known(total),
+                None => Total::estimate(read, self.input.fraction()),
+            },
+            time: self.reading.elapsed(),
         }
     }
 }
 
-/// Rows of the whole input by the share of its bytes that has been read. A few windows are read ahead,
-/// so it is a little low at first; below two percent it would be a guess.
-fn estimated_total(rows: u64, fraction: Option<f64>) -> Option<u64> {
-    let fraction = fraction.filter(|&fraction| fraction > 0.02 && rows > 0)?;
-    Some(((rows as f64 / fraction) as u64).max(rows))
+impl Total {
+    /// By the share of the input's bytes that the rows read so far have taken. Bytes are read in
+    /// blocks, so the first rows tell little.
+    fn estimate(rows_read: u64, fraction: Option<f64>) -> Self {
+        match fraction {
+            Some(fraction) if fraction > 0.0 && rows_read > 0 => {
+                Total::Estimated(((rows_read as f64 / fraction) as u64).max(rows_read))
+            }
+            _ => Total::Unknown,
+        }
+    }
+
+    fn rows(self) -> Option<u64> {
+        match self {
+            Total::Known(rows) | Total::Estimated(rows) => Some(rows),
+            Total::Unknown => None,
+        }
+    }
 }
 
 impl Look {
@@ -170,8 +179,11 @@ impl Look {
         let progress = &self.progress;
         let rate = progress.rows as f64 / seconds;
         let mut parts = vec![match self.total {
-            Some(total) => format!("{} of {} rows", count(self.rows()), count(total)),
-            None => format!("{} rows", count(self.rows())),
+            Total::Known(total) => format!("{} of {} rows", count(self.rows()), count(total)),
+            Total::Estimated(total) => {
+                format!("{} of about {} rows", count(self.rows()), count(total))
+            }
+            Total::Unknown => format!("{} rows", count(self.rows())),
         }];
         parts.push(format!("{} rows/s", three_digits(rate)));
         parts.push(format!(
@@ -190,7 +202,10 @@ impl Look {
         if self.errors > 0 {
             parts.push(format!("{} errors", count(self.errors)));
         }
-        if let Some(left) = self.total.and_then(|total| total.checked_sub(self.rows()))
+        if let Some(left) = self
+            .total
+            .rows()
+            .and_then(|total| total.checked_sub(self.rows()))
             && progress.rows > 0
         {
             let left = Duration::from_secs_f64((left as f64 / rate).min(1e9));
@@ -204,7 +219,7 @@ impl Look {
 mod tests {
     use super::*;
 
-    fn look(rows: u64, before: u64, total: Option<u64>) -> Look {
+    fn look(rows: u64, before: u64, total: Total) -> Look {
         Look {
             progress: Progress {
                 rows,
@@ -223,7 +238,7 @@ mod tests {
     #[test]
     fn rates_are_of_this_run_and_the_time_left_of_the_whole() {
         assert_eq!(
-            look(1_000, 4_000, Some(10_000)).words(),
+            look(1_000, 4_000, Total::Known(10_000)).words(),
             "5,000 of 10,000 rows, 100 rows/s, 1,000 tokens/s, padding avoided 25.0 %, 50.0 s left"
         );
     }
@@ -231,18 +246,18 @@ mod tests {
     /// A job over standard input has no end that could be told.
     #[test]
     fn without_a_total_no_time_is_promised() {
-        let words = look(1_000, 0, None).words();
+        let words = look(1_000, 0, Total::Unknown).words();
         assert!(
             words.starts_with("1,000 rows, 100 rows/s") && !words.contains("left"),
             "{words}"
         );
-        assert!(!look(0, 0, Some(5)).words().contains("left"));
+        assert!(!look(0, 0, Total::Known(5)).words().contains("left"));
     }
 
     /// Errors and hits that are not there would only be noise; those that are must be seen.
     #[test]
     fn errors_and_hits_are_shown_when_there_are_any() {
-        let mut seen = look(1_000, 0, None);
+        let mut seen = look(1_000, 0, Total::Unknown);
         seen.errors = 3;
         seen.progress.cache_hits = 100;
         seen.progress.duplicates = 50;
@@ -253,16 +268,18 @@ mod tests {
         );
     }
 
+    /// A bar that is full at once, or never.
     #[test]
     fn the_total_is_estimated_from_bytes() {
         for (rows, fraction, expected) in [
-            (0, Some(0.5), None),
-            (100, None, None),
-            (100, Some(0.01), None),
-            (100, Some(0.25), Some(400)),
-            (100, Some(1.0), Some(100)),
+            (0, Some(0.5), Total::Unknown),
+            (100, None, Total::Unknown),
+            (100, Some(0.25), Total::Estimated(400)),
+            (100, Some(1.0), Total::Estimated(100)),
         ] {
-            assert_eq!(estimated_total(rows, fraction), expected);
+            assert_eq!(Total::estimate(rows, fraction), expected);
         }
+        let words = look(100, 0, Total::Estimated(400)).words();
+        assert!(words.starts_with("100 of about 400 rows"), "{words}");
     }
 }

@@ -1,6 +1,7 @@
 //! From a source's chunks to the engine's windows.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use batchwright::{RowError, Window};
@@ -8,22 +9,31 @@ use data::{Chunk, DataError, Source};
 
 use crate::plan;
 
-/// Starts when the first row is about to be read, on the reading thread.
+/// What the reading thread has done, for whoever measures or draws.
 #[derive(Debug, Default)]
-pub(super) struct Clock(Mutex<Option<Instant>>);
+pub(super) struct Reading {
+    started: Mutex<Option<Instant>>,
+    rows: AtomicU64,
+}
 
-impl Clock {
+impl Reading {
     fn start(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(Instant::now);
+        self.started().get_or_insert_with(Instant::now);
     }
 
-    /// Time since the first row; nothing before it.
+    /// Time since the first row was about to be read; nothing before that.
     pub(super) fn elapsed(&self) -> Duration {
-        let started = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        started.map_or(Duration::ZERO, |started| started.elapsed())
+        self.started()
+            .map_or(Duration::ZERO, |started| started.elapsed())
+    }
+
+    /// Rows read so far, by this run.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    fn started(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -31,13 +41,18 @@ impl Clock {
 /// without rows carries the error: so it comes after all rows before it.
 pub(super) fn windows(
     source: Source,
-    clock: Arc<Clock>,
+    reading: Arc<Reading>,
 ) -> impl Iterator<Item = Window<Result<Chunk, DataError>>> + Send + 'static {
     let mut source = source.fuse();
     std::iter::from_fn(move || {
-        clock.start();
+        reading.start();
         Some(match source.next()? {
-            Ok(chunk) => window(chunk),
+            Ok(chunk) => {
+                reading
+                    .rows
+                    .fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                window(chunk)
+            }
             Err(error) => Window {
                 rows: Vec::new(),
                 payload: Err(error),

@@ -74,31 +74,51 @@ fn ctrl_c_saves_and_the_same_command_continues() {
 /// A process that waits for input which never comes must still obey.
 #[cfg(unix)]
 #[test]
-fn the_second_ctrl_c_ends_at_once() {
+fn ctrl_c_ends_a_job_that_waits_for_input() {
     let place = Workplace::new();
     let model = model("bert-embed");
     let words = ["embed", "-", "--input-format", "lines", "-m", &model];
     let mut child = place.command(&words).stdin(Stdio::piped()).spawn().unwrap();
     // Held open: the process waits for more.
     let mut stdin = child.stdin.take().unwrap();
-    let mut err = BufReader::new(child.stderr.take().unwrap());
-    // One byte more than any buffer between would hold back: what matters is that it runs.
     stdin.write_all(b"turn on the lights\n").unwrap();
-    // It listens for signals before it warms up, and reads after that; reading empties the pipe.
-    until("reading", || pipe_is_empty(&stdin));
+    // It listens for signals before it reads rows.
+    until("reading", || unread(&stdin) == 0);
     signal(&child, "-INT");
-    let mut line = String::new();
-    err.read_line(&mut line).unwrap();
-    assert!(line.contains("Ctrl-C again"), "{line}");
-    signal(&child, "-INT");
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    finish(child)
+        .code(130)
+        .says("Ctrl-C again")
+        .says("interrupted");
     drop(stdin);
 }
 
-/// Whether the other side has read everything.
+/// A process that cannot even write must be stoppable.
 #[cfg(unix)]
-fn pipe_is_empty(pipe: &std::process::ChildStdin) -> bool {
-    rustix::io::ioctl_fionread(pipe).unwrap() == 0
+#[test]
+fn the_second_ctrl_c_ends_at_once() {
+    let place = Workplace::new();
+    place.write("in.csv", csv(4_000));
+    let model = model("bert-embed");
+    let words = ["embed", "in.csv", "-m", &model, "--window", "4000"];
+    let mut child = place.command(&words).spawn().unwrap();
+    // Nobody reads the one window of a megabyte: the process hangs in its writing.
+    let out = child.stdout.take().unwrap();
+    until("writing", || unread(&out) > 0);
+    signal(&child, "-INT");
+    let mut line = String::new();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    err.read_line(&mut line).unwrap();
+    assert!(line.contains("Ctrl-C again"), "{line}");
+    assert!(child.try_wait().unwrap().is_none(), "it hangs");
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(out);
+}
+
+/// Bytes in a pipe that its reader has not taken.
+#[cfg(unix)]
+fn unread(pipe: impl std::os::fd::AsFd) -> u64 {
+    rustix::io::ioctl_fionread(pipe).unwrap()
 }
 
 /// `batchwright … | head -1` is an everyday command: it must not end with words about pipes.
