@@ -12,7 +12,7 @@ const MEASURED: Duration = Duration::from_millis(60);
 /// The f32 multiply-adds per second of `threads` threads, in GFLOP/s (two operations each), measured.
 ///
 /// Twelve independent chains of multiply-adds in registers, nothing from memory. Starts `threads`
-/// threads of its own and takes about 70 ms.
+/// threads of its own and takes about 70 ms. Only as many threads as there are cores make sense.
 #[must_use]
 pub fn peak_gflops(isa: Isa, threads: usize) -> f64 {
     std::thread::scope(|scope| {

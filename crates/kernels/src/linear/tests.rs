@@ -107,11 +107,14 @@ fn products_match_the_definition_for_all_awkward_sizes() {
 fn products_match_over_block_boundaries() {
     for isa in Isa::available() {
         for (rows, depth, columns) in [
-            (7, 383, 17),
-            (7, 384, 16),
-            (5, 385, 33),
-            (3, 768, 20),
-            (2, 1537, 9),
+            (7, 1535, 17),
+            (7, 1536, 16),
+            (5, 1537, 33),
+            (3, 3072, 20),
+            (2, 3075, 9),
+            (95, 9, 5),
+            (96, 9, 17),
+            (97, 9, 5),
             (400, 9, 5),
         ] {
             let case = Case::new(rows, depth, columns);
@@ -128,7 +131,7 @@ fn products_match_over_block_boundaries() {
 #[test]
 fn epilogues_match_the_definition() {
     for isa in Isa::available() {
-        for (rows, depth, columns) in [(13, 20, 16), (8, 20, 19), (3, 400, 37)] {
+        for (rows, depth, columns) in [(13, 20, 16), (8, 20, 19), (3, 1600, 37)] {
             let case = Case::new(rows, depth, columns);
             let mut epilogues = vec![Epilogue::Bias, Epilogue::Residual(&case.residual)];
             epilogues.extend(ALL.map(Epilogue::Activate));
@@ -150,7 +153,7 @@ fn epilogues_match_the_definition() {
 #[test]
 fn a_rows_bits_depend_on_that_row_alone() {
     for isa in Isa::available() {
-        for (depth, columns) in [(33, 48), (385, 37), (17, 5)] {
+        for (depth, columns) in [(33, 48), (1537, 37), (17, 5)] {
             let most = Case::new(64, depth, columns);
             let linear = most.pack(isa);
             for epilogue in [
