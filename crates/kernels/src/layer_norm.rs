@@ -20,8 +20,8 @@ pub struct LayerNorm<'a> {
 /// Normalises each row of `x`, `[rows][width]`, in place: γ·(x - mean)/√(variance + ε) + β
 /// (Ba, Kiros and Hinton 2016, equation 4).
 ///
-/// Mean and variance take a pass each: the one-pass variance, the mean of x² less the squared mean, loses all digits where the
-/// mean is large, as it is in the outlier columns of real models.
+/// Mean and variance take a pass each: the one-pass variance (the mean of x² less the squared mean)
+/// loses all digits where the mean is large, as it is in the outlier columns of real models.
 ///
 /// # Errors
 /// `x` does not hold whole rows, or γ and β differ in length.

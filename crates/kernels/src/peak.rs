@@ -11,7 +11,7 @@ const MEASURED: Duration = Duration::from_millis(60);
 
 /// The f32 multiply-adds per second of `threads` threads, in GFLOP/s (two operations each), measured.
 ///
-/// Twelve independent chains of multiply-adds in registers, nothing from memory. Starts `threads`
+/// Independent chains of multiply-adds in registers, nothing from memory. Starts `threads`
 /// threads of its own and takes about 70 ms. Only as many threads as there are cores make sense.
 #[must_use]
 pub fn peak_gflops(isa: Isa, threads: usize) -> f64 {
@@ -53,20 +53,30 @@ impl Operation for Chains {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> usize {
-        let (factor, offset) = (s.splat(black_box(0.999)), s.splat(black_box(0.001)));
-        let mut chains = [s.splat(black_box(1.0)); 12];
-        for _ in 0..self.steps {
-            for chain in &mut chains {
-                *chain = s.fma(*chain, factor, offset);
-            }
+        // As many chains as the micro-kernel has, so that they stay in registers.
+        if S::TILE_ROWS < 6 {
+            chains::<S, 8>(s, self.steps)
+        } else {
+            chains::<S, 12>(s, self.steps)
         }
-        let mut sum = s.zero();
-        for chain in chains {
-            sum = s.add(sum, chain);
-        }
-        black_box(s.sum(sum));
-        2 * self.steps * chains.len() * S::LANES
     }
+}
+
+#[inline(always)]
+fn chains<S: Simd, const N: usize>(s: S, steps: usize) -> usize {
+    let (factor, offset) = (s.splat(black_box(0.999)), s.splat(black_box(0.001)));
+    let mut chains = [s.splat(black_box(1.0)); N];
+    for _ in 0..steps {
+        for chain in &mut chains {
+            *chain = s.fma(*chain, factor, offset);
+        }
+    }
+    let mut sum = s.zero();
+    for chain in chains {
+        sum = s.add(sum, chain);
+    }
+    black_box(s.sum(sum));
+    2 * steps * N * S::LANES
 }
 
 #[cfg(test)]
