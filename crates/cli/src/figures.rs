@@ -15,13 +15,14 @@ pub(crate) fn count(number: u64) -> String {
     shown
 }
 
-/// A rate or a time with three digits that mean something: `1,234`, `73.1`, `0.52`.
+/// A rate or a time with three digits that mean something: `1,234`, `73.1`, `0.524`.
 pub(crate) fn three_digits(number: f64) -> String {
     match number {
         n if !n.is_finite() => "?".to_owned(),
         n if n >= 99.95 => count(n.round() as u64),
         n if n >= 9.995 => format!("{n:.1}"),
-        n => format!("{n:.2}"),
+        n if n >= 0.9995 || n == 0.0 => format!("{n:.2}"),
+        n => format!("{n:.3}"),
     }
 }
 
@@ -30,7 +31,7 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// `0.42 s`, `31.2 s`, `4 min 10 s`, `2 h 05 min`.
+/// `0.420 s`, `31.2 s`, `4 min 10 s`, `2 h 05 min`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     // Rounded first: 59.97 s is a minute, not `60.0 s`.
@@ -69,7 +70,8 @@ mod tests {
         }
         for (number, shown) in [
             (0.0, "0.00"),
-            (0.524, "0.52"),
+            (0.0176, "0.018"),
+            (0.524, "0.524"),
             (9.996, "10.0"),
             (73.14, "73.1"),
             (99.96, "100"),
@@ -80,7 +82,7 @@ mod tests {
             assert_eq!(three_digits(number), shown);
         }
         for (seconds, shown) in [
-            (0.42, "0.42 s"),
+            (0.42, "0.420 s"),
             (31.2, "31.2 s"),
             (59.97, "1 min 00 s"),
             (250.0, "4 min 10 s"),

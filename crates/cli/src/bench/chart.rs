@@ -6,9 +6,10 @@
 use anyhow::anyhow;
 use batchwright::{BenchmarkReport, BudgetResult};
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::report;
-use crate::figures::three_digits;
+use crate::figures::{count, three_digits};
 
 const SIZE: (u32, u32) = (900, 560);
 const WORDS: RGBColor = RGBColor(0x33, 0x33, 0x33);
@@ -84,7 +85,7 @@ fn draw(
         .x_desc("tokens computed together by one thread (logarithmic; 1 is one text at a time)")
         .y_desc("rows a second")
         .x_label_formatter(&|tokens| format!("{tokens:.0}"))
-        .y_label_formatter(&|rows| three_digits(*rows).trim_end_matches(".00").to_owned())
+        .y_label_formatter(&|rows| tick(*rows))
         .draw()?;
 
     let mut threads: Vec<usize> = report.budgets.iter().map(|result| result.threads).collect();
@@ -146,12 +147,20 @@ fn draw(
     if let Some(best) = report::recommended(report) {
         let (x, y) = point(best);
         chart.draw_series([Circle::new((x, y), 10, WORDS.stroke_width(2))])?;
-        let label = format!(
-            "recommended: {} tokens, {}",
-            best.batch_tokens,
-            three_digits(y)
-        );
-        let at = EmptyElement::at((x, y)) + Text::new(label, (-60, -28), words(14));
+        let budget = match best.batch_tokens {
+            1 => "one text".to_owned(),
+            tokens => format!("{tokens} tokens"),
+        };
+        let label = format!("recommended: {budget}, {}", three_digits(y));
+        // Words at an end of the chart grow towards its middle.
+        let place = (x / first).ln() / (last / first).ln().max(f64::MIN_POSITIVE);
+        let (anchor, shift) = match place {
+            p if p < 0.25 => (HPos::Left, -4),
+            p if p > 0.75 => (HPos::Right, 4),
+            _ => (HPos::Center, 0),
+        };
+        let style = words(14).pos(Pos::new(anchor, VPos::Bottom));
+        let at = EmptyElement::at((x, y)) + Text::new(label, (shift, -16), style);
         chart.draw_series([at])?;
     }
     chart
@@ -179,6 +188,15 @@ fn subtitle(report: &BenchmarkReport) -> String {
 
 fn point(result: &BudgetResult) -> (f64, f64) {
     (result.batch_tokens as f64, result.rows_per_second)
+}
+
+/// `1,250`, `50`, `2.5`.
+fn tick(rows: f64) -> String {
+    if rows >= 10.0 || rows == rows.round() {
+        count(rows.round() as u64)
+    } else {
+        format!("{rows:.1}")
+    }
 }
 
 /// Ticks at least a third of an octave apart, for labels that do not run into one another.

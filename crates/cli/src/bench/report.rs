@@ -94,7 +94,7 @@ fn queries(report: &BenchmarkReport) -> String {
             three_digits(latency.per_second),
             three_digits(latency.p50_ms),
             three_digits(latency.p90_ms),
-            format!("{:.3}", latency.p99_ms),
+            three_digits(latency.p99_ms),
         ]);
     };
     row("computed, all threads", &report.single);

@@ -142,6 +142,7 @@ impl Sources {
             errors: errors.max(progress.errors),
             total: match self.total {
                 Some(total) => Total::Known(total),
+                None if self.reading.ended() => Total::Known(read),
                 None => Total::estimate(read, self.input.fraction()),
             },
             time: self.reading.elapsed(),
@@ -151,11 +152,11 @@ impl Sources {
 
 impl Total {
     /// By the share of the input's bytes that the rows read so far have taken. Bytes are read in
-    /// blocks, so the first rows tell little.
+    /// blocks: once all are there, they no longer tell how many rows are still to come of them.
     fn estimate(rows_read: u64, fraction: Option<f64>) -> Self {
         match fraction {
-            Some(fraction) if fraction > 0.0 && rows_read > 0 => {
-                Total::Estimated(((rows_read as f64 / fraction) as u64).max(rows_read))
+            Some(fraction) if fraction > 0.0 && fraction < 1.0 && rows_read > 0 => {
+                Total::Estimated((rows_read as f64 / fraction) as u64)
             }
             _ => Total::Unknown,
         }
@@ -275,7 +276,7 @@ mod tests {
             (0, Some(0.5), Total::Unknown),
             (100, None, Total::Unknown),
             (100, Some(0.25), Total::Estimated(400)),
-            (100, Some(1.0), Total::Estimated(100)),
+            (100, Some(1.0), Total::Unknown),
         ] {
             assert_eq!(Total::estimate(rows, fraction), expected);
         }

@@ -1,6 +1,6 @@
 //! From a source's chunks to the engine's windows.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use crate::plan;
 pub(super) struct Reading {
     started: Mutex<Option<Instant>>,
     rows: AtomicU64,
+    ended: AtomicBool,
 }
 
 impl Reading {
@@ -32,6 +33,11 @@ impl Reading {
         self.rows.load(Ordering::Relaxed)
     }
 
+    /// Whether there are no more rows.
+    pub(super) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
     fn started(&self) -> MutexGuard<'_, Option<Instant>> {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,7 +52,11 @@ pub(super) fn windows(
     let mut source = source.fuse();
     std::iter::from_fn(move || {
         reading.start();
-        Some(match source.next()? {
+        let Some(chunk) = source.next() else {
+            reading.ended.store(true, Ordering::Relaxed);
+            return None;
+        };
+        Some(match chunk {
             Ok(chunk) => {
                 reading
                     .rows

@@ -59,6 +59,9 @@ pub(super) struct Summary {
     tokens: u64,
     tokens_per_second: f64,
     batches: u64,
+    /// Rows answered from the cache.
+    cache_hits: u64,
+    /// Rows answered by computing an equal row of their window.
     duplicates: u64,
     padding_avoided: f64,
     prepare_seconds: f64,
@@ -107,6 +110,7 @@ impl Summary {
             tokens: progress.tokens,
             tokens_per_second: per_second(progress.tokens),
             batches: progress.batches,
+            cache_hits: progress.cache_hits,
             duplicates: progress.duplicates,
             padding_avoided: progress.padding_avoided,
             prepare_seconds: progress.prepare_seconds,
@@ -154,12 +158,12 @@ impl Summary {
         let saved = Duration::from_secs_f64(self.cache.compute_seconds_saved);
         line(
             "cache",
-            match self.cache.hits {
+            match self.cache_hits + self.duplicates {
                 0 => "no row came twice".to_owned(),
-                hits => format!(
+                again => format!(
                     "{} ({}) not computed again, {} of one thread saved",
-                    rows(hits),
-                    percent(hits as f64 / self.rows.max(1) as f64),
+                    rows(again),
+                    percent(again as f64 / self.rows.max(1) as f64),
                     duration(saved),
                 ),
             },
