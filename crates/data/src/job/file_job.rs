@@ -161,12 +161,15 @@ impl FileJob {
         chunk: &Chunk,
         answers: &AnswerColumns,
     ) -> Result<(), DataError> {
-        let rows = self.sink.rows(chunk, answers)?;
-        let mut from = 0;
-        while from < rows.failed.len() {
-            from = self.open.take(&rows, from);
-            if self.open.is_full() {
-                self.close_shard()?;
+        let accepted = self.sink.accept(chunk, answers)?;
+        for piece in accepted.pieces() {
+            let rows = self.sink.rows(&accepted, piece)?;
+            let mut from = 0;
+            while from < rows.failed.len() {
+                from = self.open.take(&rows, from);
+                if self.open.is_full() {
+                    self.close_shard()?;
+                }
             }
         }
         if self.checkpoint.elapsed() >= self.checkpoint_every {

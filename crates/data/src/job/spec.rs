@@ -29,7 +29,8 @@ pub struct JobSpec {
     pub fingerprints: BTreeMap<String, String>,
     /// Rows of a shard, and so of a Parquet row group. Determines bytes.
     pub rows_per_shard: u64,
-    /// Bytes of rows at which a shard ends before it has all its rows. Determines bytes.
+    /// Bytes of rows at which a shard ends before it has all its rows: the rows of a shard wait
+    /// in memory. Determines bytes.
     pub shard_bytes: u64,
     /// How long rows may wait in memory before they are safe on disk. Determines no bytes.
     pub checkpoint_every: Duration,
@@ -38,7 +39,7 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
-    /// A job with 8,192 rows and at most 64 MiB a shard, made safe every two seconds.
+    /// A job with 8,192 rows and at most 32 MiB a shard, made safe every two seconds.
     #[must_use]
     pub fn new(output: Output, answer_fields: Vec<Field>, carried: CarriedColumns) -> JobSpec {
         JobSpec {
@@ -47,7 +48,7 @@ impl JobSpec {
             carried,
             fingerprints: BTreeMap::new(),
             rows_per_shard: 8_192,
-            shard_bytes: 64 << 20,
+            shard_bytes: 32 << 20,
             checkpoint_every: Duration::from_secs(2),
             restart: Restart::No,
         }

@@ -10,7 +10,8 @@ use parquet::arrow::ArrowWriter;
 use crate::chunk::Chunk;
 use crate::job::spec::{JobSpec, JobSummary};
 use crate::sink::{
-    AnswerColumns, OpenShard, RowsBody, ShardLimits, Sink, parquet_writer, write_parquet_group,
+    AnswerColumns, OpenShard, Rows, RowsBody, ShardLimits, Sink, parquet_writer,
+    write_parquet_group,
 };
 use crate::{Compression, DataError};
 
@@ -89,22 +90,32 @@ impl StreamJob {
         chunk: &Chunk,
         answers: &AnswerColumns,
     ) -> Result<(), DataError> {
-        let rows = self.sink.rows(chunk, answers)?;
-        if let Writer::Parquet(writer, open, limits) = &mut self.writer {
-            let mut from = 0;
-            while from < rows.failed.len() {
-                from = open.take(&rows, from);
-                if open.is_full() {
-                    write_group(writer, &self.sink, open)
-                        .map_err(|error| stream_error(&self.name, &error))?;
-                    **open = OpenShard::new(*limits);
-                }
-            }
-        } else if let RowsBody::Text { bytes, .. } = &rows.body {
-            self.put(bytes)?;
+        let accepted = self.sink.accept(chunk, answers)?;
+        for piece in accepted.pieces() {
+            let rows = self.sink.rows(&accepted, piece)?;
+            self.put_rows(&rows)?;
+            self.rows += rows.failed.len() as u64;
+            self.failed += rows.failed.iter().filter(|failed| **failed).count() as u64;
         }
-        self.rows += rows.failed.len() as u64;
-        self.failed += rows.failed.iter().filter(|failed| **failed).count() as u64;
+        Ok(())
+    }
+
+    fn put_rows(&mut self, rows: &Rows) -> Result<(), DataError> {
+        let Writer::Parquet(writer, open, limits) = &mut self.writer else {
+            return match &rows.body {
+                RowsBody::Text { bytes, .. } => self.put(bytes),
+                RowsBody::Batch { .. } => Ok(()),
+            };
+        };
+        let mut from = 0;
+        while from < rows.failed.len() {
+            from = open.take(rows, from);
+            if open.is_full() {
+                write_group(writer, &self.sink, open)
+                    .map_err(|error| stream_error(&self.name, &error))?;
+                **open = OpenShard::new(*limits);
+            }
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod text;
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::ops::Range;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field};
@@ -38,6 +39,28 @@ pub struct AnswerColumns {
     pub columns: Vec<(Field, ArrayRef)>,
     /// What is wrong with each row. An error that the chunk's own row has need not be repeated.
     pub errors: Vec<Option<RowError>>,
+}
+
+/// A chunk and answers that fit each other and the job.
+pub(crate) struct Accepted<'a> {
+    chunk: &'a Chunk,
+    answers: &'a AnswerColumns,
+    /// What the error column says of each row.
+    errors: Vec<Option<String>>,
+}
+
+/// Rows encoded at once. A chunk of embeddings as text is ten times the chunk: 4,096 rows of 384
+/// dimensions are 20 MB.
+const ROWS_AT_ONCE: usize = 512;
+
+impl Accepted<'_> {
+    /// The rows, a few at a time.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let rows = self.errors.len();
+        (0..rows)
+            .step_by(ROWS_AT_ONCE)
+            .map(move |at| at..rows.min(at + ROWS_AT_ONCE))
+    }
 }
 
 /// Encoded rows, not yet in a shard.
@@ -113,24 +136,41 @@ impl Sink {
             .collect()
     }
 
-    /// Encodes all rows of `chunk`.
-    pub(crate) fn rows(&self, chunk: &Chunk, answers: &AnswerColumns) -> Result<Rows, DataError> {
+    /// Checks a chunk and its answers, and finds the errors of its rows.
+    pub(crate) fn accept<'a>(
+        &self,
+        chunk: &'a Chunk,
+        answers: &'a AnswerColumns,
+    ) -> Result<Accepted<'a>, DataError> {
         self.check(chunk, answers)?;
         let misfits = match (&self.json, &chunk.carried) {
             (Some(json), Carried::Json(rows)) => json.misfits(chunk, rows),
             _ => Vec::new(),
         };
-        let errors: Vec<Option<Cow<'_, RowError>>> = (0..chunk.len())
-            .map(|at| row_error(chunk, answers, misfits.get(at).and_then(Option::as_ref), at))
+        let error = |at| row_error(chunk, answers, misfits.get(at).and_then(Option::as_ref), at);
+        let errors = (0..chunk.len())
+            .map(|at| error(at).map(|error| error.to_string()))
             .collect();
-        let failed = errors.iter().map(Option::is_some).collect();
-        let errors: Vec<Option<String>> = errors
-            .into_iter()
-            .map(|error| error.map(|error| error.to_string()))
+        Ok(Accepted {
+            chunk,
+            answers,
+            errors,
+        })
+    }
+
+    /// Encodes the rows of `range`.
+    pub(crate) fn rows(
+        &self,
+        accepted: &Accepted<'_>,
+        range: Range<usize>,
+    ) -> Result<Rows, DataError> {
+        let failed = accepted.errors[range.clone()]
+            .iter()
+            .map(Option::is_some)
             .collect();
         let body = match &self.encoder {
-            Encoder::Text(sink) => sink.rows(chunk, answers, &errors, self.json.as_ref())?,
-            Encoder::Parquet(sink) => sink.rows(chunk, answers, errors, self.json.as_ref())?,
+            Encoder::Text(sink) => sink.rows(accepted, range, self.json.as_ref())?,
+            Encoder::Parquet(sink) => sink.rows(accepted, range, self.json.as_ref())?,
         };
         Ok(Rows { body, failed })
     }

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
@@ -18,10 +19,10 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 
 use crate::DataError;
-use crate::chunk::{Carried, CarriedColumns, Chunk};
+use crate::chunk::{Carried, CarriedColumns};
 use crate::sink::json_columns::JsonColumns;
 use crate::sink::size::row_sizes;
-use crate::sink::{AnswerColumns, RowsBody, error_field};
+use crate::sink::{Accepted, RowsBody, error_field};
 
 /// Rows are encoded in pieces of this many, whatever batches they came in: where a page ends
 /// depends on the pieces, and the bytes must not depend on the batches.
@@ -53,20 +54,22 @@ impl ParquetSink {
         Arc::clone(&self.schema)
     }
 
+    /// The columns of rows `range`.
     pub(crate) fn rows(
         &self,
-        chunk: &Chunk,
-        answers: &AnswerColumns,
-        errors: Vec<Option<String>>,
+        accepted: &Accepted<'_>,
+        range: Range<usize>,
         columns: Option<&JsonColumns>,
     ) -> Result<RowsBody, DataError> {
-        let mut arrays: Vec<ArrayRef> = match (&chunk.carried, columns) {
-            (Carried::Table(batch), _) => batch.columns().to_vec(),
-            (Carried::Json(rows), Some(columns)) => columns.arrays(rows),
+        let cut = |array: &ArrayRef| array.slice(range.start, range.len());
+        let mut arrays: Vec<ArrayRef> = match (&accepted.chunk.carried, columns) {
+            (Carried::Table(batch), _) => batch.columns().iter().map(cut).collect(),
+            (Carried::Json(rows), Some(columns)) => columns.arrays(&rows[range.clone()]),
             (Carried::Json(_), None) => Vec::new(),
         };
-        arrays.extend(answers.columns.iter().map(|(_, array)| Arc::clone(array)));
-        arrays.push(Arc::new(StringArray::from(errors)));
+        arrays.extend(accepted.answers.columns.iter().map(|(_, array)| cut(array)));
+        let errors = accepted.errors[range.clone()].iter().map(Option::as_deref);
+        arrays.push(Arc::new(errors.collect::<StringArray>()));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(|error| {
             DataError::Answers {
                 reason: error.to_string(),

@@ -1,15 +1,16 @@
 //! Rows as JSON Lines, CSV or TSV.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Field;
 
-use crate::chunk::{Carried, CarriedColumns, Chunk};
+use crate::chunk::{Carried, CarriedColumns};
 use crate::json_row::JsonRow;
 use crate::sink::cells::{json, write_json, write_text};
 use crate::sink::json_columns::{JsonColumns, cell_text};
-use crate::sink::{AnswerColumns, ERROR_COLUMN, RowsBody};
+use crate::sink::{Accepted, ERROR_COLUMN, RowsBody};
 use crate::{Compression, DataError, Format, SinkFormat};
 
 /// Encodes rows as lines of text.
@@ -65,44 +66,40 @@ impl TextSink {
         &self.header
     }
 
+    /// The lines of rows `range`.
     pub(crate) fn rows(
         &self,
-        chunk: &Chunk,
-        answers: &AnswerColumns,
-        errors: &[Option<String>],
+        accepted: &Accepted<'_>,
+        range: Range<usize>,
         columns: Option<&JsonColumns>,
     ) -> Result<RowsBody, DataError> {
         match self.layout {
-            Layout::Json => Ok(self.json_rows(chunk, answers, errors, columns)),
-            Layout::Delimited(delimiter) => {
-                delimited_rows(delimiter, chunk, answers, errors, columns).map_err(|error| {
-                    DataError::Answers {
-                        reason: error.to_string(),
-                    }
-                })
-            }
+            Layout::Json => Ok(self.json_rows(accepted, range, columns)),
+            Layout::Delimited(delimiter) => delimited_rows(delimiter, accepted, range, columns)
+                .map_err(|error| DataError::Answers {
+                    reason: error.to_string(),
+                }),
         }
     }
 
     fn json_rows(
         &self,
-        chunk: &Chunk,
-        answers: &AnswerColumns,
-        errors: &[Option<String>],
+        accepted: &Accepted<'_>,
+        range: Range<usize>,
         columns: Option<&JsonColumns>,
     ) -> RowsBody {
         let mut bytes = Vec::new();
-        let mut ends = Vec::with_capacity(chunk.len());
-        for (at, error) in errors.iter().enumerate() {
+        let mut ends = Vec::with_capacity(range.len());
+        for at in range {
             let mut object = Object::open(&mut bytes);
-            match &chunk.carried {
+            match &accepted.chunk.carried {
                 Carried::Table(batch) => self.put_columns(batch, at, &mut object),
                 Carried::Json(rows) => put_members(rows[at].as_ref(), columns, &mut object),
             }
-            for (key, (_, array)) in self.answer_keys.iter().zip(&answers.columns) {
+            for (key, (_, array)) in self.answer_keys.iter().zip(&accepted.answers.columns) {
                 write_json(array, at, object.member(key));
             }
-            if let Some(error) = error {
+            if let Some(error) = &accepted.errors[at] {
                 json(error, object.member(&self.error_key));
             }
             object.close();
@@ -172,21 +169,21 @@ fn delimited(delimiter: u8) -> csv::Writer<Vec<u8>> {
 
 fn delimited_rows(
     delimiter: u8,
-    chunk: &Chunk,
-    answers: &AnswerColumns,
-    errors: &[Option<String>],
+    accepted: &Accepted<'_>,
+    range: Range<usize>,
     columns: Option<&JsonColumns>,
 ) -> csv::Result<RowsBody> {
     let mut writer = delimited(delimiter);
-    let mut ends = Vec::with_capacity(chunk.len());
+    let mut ends = Vec::with_capacity(range.len());
     let mut cell = Vec::new();
-    for (at, error) in errors.iter().enumerate() {
+    for at in range {
+        let error = accepted.errors[at].as_deref().unwrap_or_default();
         let mut put = |fill: &mut dyn FnMut(&mut Vec<u8>)| {
             cell.clear();
             fill(&mut cell);
             writer.write_field(&cell)
         };
-        match (&chunk.carried, columns) {
+        match (&accepted.chunk.carried, columns) {
             (Carried::Table(batch), _) => {
                 for array in batch.columns() {
                     put(&mut |out| write_text(array, at, out))?;
@@ -199,10 +196,10 @@ fn delimited_rows(
             }
             (Carried::Json(_), None) => {}
         }
-        for (_, array) in &answers.columns {
+        for (_, array) in &accepted.answers.columns {
             put(&mut |out| write_text(array, at, out))?;
         }
-        put(&mut |out| out.extend_from_slice(error.as_deref().unwrap_or_default().as_bytes()))?;
+        put(&mut |out| out.extend_from_slice(error.as_bytes()))?;
         writer.write_record(None::<&[u8]>)?;
         writer.flush()?;
         ends.push(writer.get_ref().len());

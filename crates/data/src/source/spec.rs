@@ -78,7 +78,7 @@ impl Default for InputLimits {
 /// How much of JSON Lines is read beforehand, to find the keys and their types.
 ///
 /// Output as JSON Lines needs no types, and the first rows suffice. CSV needs the keys and Parquet
-/// the types: there `Everything` costs one more pass over the files (some 10 s a million rows) and
+/// the types: there `Everything` costs one more pass over the files (about a second a million short rows) and
 /// makes sure that no later row fails to fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SurveyDepth {
