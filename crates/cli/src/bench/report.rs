@@ -23,7 +23,8 @@ fn heading(report: &BenchmarkReport, task: &str) -> String {
     let machine = &report.machine;
     let per_row = report.tokens as f64 / report.rows.max(1) as f64;
     format!(
-        "{} ({task}) on {} rows, {} tokens, {} a row\n{}, {} threads, {}, level-2 cache {}, peak {} GFLOP/s\n",
+        "{} ({task}) on {} rows, {} tokens, {} a row\n{}, {} threads, {}, level-2 cache {}, peak {} GFLOP/s\n\
+         memory at most {}\n",
         report.model,
         count(report.rows as u64),
         count(report.tokens),
@@ -33,6 +34,7 @@ fn heading(report: &BenchmarkReport, task: &str) -> String {
         machine.isa,
         ByteSize(machine.l2_bytes as u64),
         three_digits(report.peak_gflops),
+        ByteSize(report.memory.peak_resident_bytes),
     )
 }
 
@@ -47,7 +49,6 @@ fn budgets(report: &BenchmarkReport) -> String {
         ("batch ms", Align::Right),
         ("of peak", Align::Right),
         ("padding avoided", Align::Right),
-        ("memory", Align::Right),
     ]);
     for result in &report.budgets {
         table.row([
@@ -63,7 +64,6 @@ fn budgets(report: &BenchmarkReport) -> String {
             three_digits(result.batch_ms),
             percent(result.share_of_peak),
             percent(result.padding_avoided),
-            ByteSize(result.peak_resident_bytes).to_string(),
         ]);
     }
     table.render()

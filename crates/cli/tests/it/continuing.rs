@@ -192,6 +192,25 @@ fn a_finished_output_is_not_overwritten() {
         .says("--restart");
 }
 
+/// `--restart` would replace the only copy of the data.
+#[test]
+fn the_input_is_never_the_output() {
+    let place = Workplace::new();
+    place.write("in.csv", csv(10));
+    let model = model("bert-embed");
+    let words = [
+        "embed",
+        "in.csv",
+        "-m",
+        &model,
+        "-o",
+        "./in.csv",
+        "--restart",
+    ];
+    place.run(&words).code(1).says("both input and output");
+    assert_eq!(place.read("in.csv"), csv(10).as_bytes());
+}
+
 /// The exit code of "nothing to do" is that of the job: a script must not take bad rows for good.
 #[test]
 fn nothing_to_do_keeps_the_exit_code() {
