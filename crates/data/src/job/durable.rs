@@ -113,8 +113,20 @@ pub(crate) fn hash_file(path: &Path) -> io::Result<(u64, String)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A directory in memory where there is one: on a disk, tests that make every step durable
+    /// would wait for nothing else.
+    pub(crate) fn in_memory() -> tempfile::TempDir {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        }
+        .unwrap()
+    }
 
     /// A failed write would leave half a file, or eat the old one.
     #[test]

@@ -62,6 +62,7 @@ impl FileJob {
             shard_bytes: limits.bytes,
         };
         let wanted = Manifest::new(layout, spec.fingerprints.clone());
+        refuse_foreign_record(output)?;
         let begun_before = Manifest::read(&parts.manifest())?.is_some();
         if !begun_before && spec.restart == Restart::No && output.exists() {
             return finished_before(output, &parts, &wanted);
@@ -300,6 +301,20 @@ fn finished_before(output: &Path, parts: &Parts, wanted: &Manifest) -> Result<Be
         parts.remove()?;
     }
     Ok(Begun::Complete(summary(output, finished)))
+}
+
+/// The place of the record may hold a file of the user's.
+fn refuse_foreign_record(output: &Path) -> Result<(), DataError> {
+    let record = record_path(output);
+    if record.exists() && Manifest::read(&record)?.is_none() {
+        return Err(DataError::OutputFormat {
+            path: record.display().to_string(),
+            reason: "a finished job keeps its record under this name, but another file has it; \
+                     move that away, or choose another -o"
+                .to_owned(),
+        });
+    }
+    Ok(())
 }
 
 fn refuse_other_job(parts: &Parts, found: &Manifest, wanted: &Manifest) -> Result<(), DataError> {

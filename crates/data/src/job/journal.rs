@@ -130,7 +130,7 @@ mod tests {
     /// After a power cut a job would count rows that are not there, or forget all that are.
     #[test]
     fn any_cut_keeps_the_whole_lines() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = crate::job::durable::tests::in_memory();
         let path = directory.path().join("shards.jsonl");
         let mut journal = Journal::open(&path).unwrap();
         for shard in 0..3 {

@@ -69,6 +69,8 @@ impl Parts {
                         parts: self.directory.clone(),
                     });
                 }
+                // Some network file systems have no locks: better to work without than not at all.
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
                 Err(TryLockError::Error(error)) => return Err(DataError::writing(&path, &error)),
             }
             if is_still(&file, &path) {

@@ -291,7 +291,7 @@ mod tests {
             [text(&["a\n", "b\n"]), text(&["c\n"])],
             [columns(0, 5), columns(5, 9)],
         ] {
-            let directory = tempfile::tempdir().unwrap();
+            let directory = crate::job::durable::tests::in_memory();
             let path = directory.path().join("open.rows");
             let mut shard = OpenShard::new(LIMITS);
             let mut file = SavedFile::open(&path, 3, &mut shard).unwrap();
@@ -320,7 +320,7 @@ mod tests {
     /// Rows of a shard that is complete already would come twice; damaged ones would be trusted.
     #[test]
     fn other_shards_and_damage_are_passed_over() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = crate::job::durable::tests::in_memory();
         let path = directory.path().join("open.rows");
         let mut shard = OpenShard::new(LIMITS);
         let mut file = SavedFile::open(&path, 3, &mut shard).unwrap();

@@ -105,27 +105,36 @@ fn refuse_other_encodings(name: &str, mark: &[u8]) -> Result<(), DataError> {
 }
 
 /// The format of a stream that has no name: JSON Lines where the first line is an object, else
-/// plain lines. Looks at no more than 64 KiB.
-pub(crate) fn sniff(name: &str, reader: Bytes) -> Result<(Format, Bytes), DataError> {
-    let (first, rest) = peek(reader, 64 << 10).map_err(|error| DataError::Read {
-        file: name.to_owned(),
-        place: "its beginning".to_owned(),
-        reason: explain(&error),
-    })?;
+/// plain lines.
+///
+/// Waits for no more than that line, so that a slow pipe is not held up, and reads no more than
+/// 64 KiB.
+pub(crate) fn sniff(name: &str, mut reader: Bytes) -> Result<(Format, Bytes), DataError> {
+    const MOST: usize = 64 << 10;
+    let mut first = Vec::new();
+    while first.trim_ascii().is_empty() && first.len() < MOST {
+        let read = reader
+            .by_ref()
+            .take((MOST - first.len()) as u64)
+            .read_until(b'\n', &mut first);
+        let read = read.map_err(|error| DataError::Read {
+            file: name.to_owned(),
+            place: "its beginning".to_owned(),
+            reason: explain(&error),
+        })?;
+        if read == 0 {
+            break;
+        }
+    }
     if first.starts_with(b"PAR1") {
         return Err(DataError::UnreadableFormat {
             path: name.to_owned(),
             reason: PARQUET_NEEDS_A_FILE.to_owned(),
         });
     }
-    let line = first
-        .split(|byte| *byte == b'\n')
-        .find(|line| !line.trim_ascii().is_empty());
-    let object = line.is_some_and(|line| line.trim_ascii().starts_with(b"{"));
-    Ok((
-        if object { Format::Jsonl } else { Format::Lines },
-        Box::new(rest),
-    ))
+    let object = first.trim_ascii().starts_with(b"{");
+    let format = if object { Format::Jsonl } else { Format::Lines };
+    Ok((format, Box::new(Cursor::new(first).chain(reader))))
 }
 
 /// Why Parquet cannot be streamed.

@@ -204,6 +204,7 @@ fn impossible_outputs_are_refused_at_once() {
     fs::create_dir(files.path("dir.csv")).unwrap();
     fs::create_dir(files.path("theirs.csv.parts")).unwrap();
     fs::write(files.path("theirs.csv.parts/thesis.doc"), "x").unwrap();
+    files.write("mine.csv.manifest.json", b"{\"mine\":1}");
     let cases = [
         (
             "no/such/out.csv",
@@ -212,6 +213,7 @@ fn impossible_outputs_are_refused_at_once() {
         ("out.xyz", "its extension names no known format"),
         ("out.txt", "plain lines cannot hold answers"),
         ("dir.csv", "it is a directory"),
+        ("mine.csv", "another file has it; move that away"),
         (
             "theirs.csv",
             "holds `thesis.doc`, which is no part of a job",
