@@ -40,7 +40,7 @@ def parse():
     option = parser.add_argument
     option("--model", type=Path, required=True, help="directory of all-MiniLM-L6-v2")
     option("--data", type=Path, required=True, help="CSV file with a column `text`")
-    option("--batchwright", type=Path, help="the binary; left out: peers alone")
+    option("--batchwright", type=lambda path: Path(path).resolve(), help="the binary; left out: peers alone")
     option("--batchwright-args", default="", help="more arguments for it, in one string")
     option("--rounds", type=int, default=5)
     option("--threads", type=int, default=2)

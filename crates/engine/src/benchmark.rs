@@ -261,7 +261,7 @@ impl Model {
         let start = Instant::now();
         let mut windows = self.windows_of(inputs.into_iter(), settings);
         let mut row = 0;
-        while let Some(window) = windows.next() {
+        for window in windows.by_ref() {
             let count = window.answers.len();
             check(row, window.answers)?;
             row += count;

@@ -29,9 +29,12 @@ pub(crate) enum Workers {
     Team,
 }
 
+/// An answer or an error for each row of a batch.
+type RowAnswers = Vec<Result<Arc<[f32]>, RowError>>;
+
 /// What came of a batch: an answer or an error for each row, in the batch's order.
 pub(crate) struct Executed {
-    pub(crate) answers: Vec<Result<Arc<[f32]>, RowError>>,
+    pub(crate) answers: RowAnswers,
     /// Wall time of the batch.
     pub(crate) elapsed: Duration,
 }
@@ -127,7 +130,7 @@ impl Executor {
         &self,
         slot: &mut Slot,
         rows: &[&TokenRow],
-    ) -> Result<Vec<Result<Arc<[f32]>, RowError>>, networks::RunError> {
+    ) -> Result<RowAnswers, networks::RunError> {
         let team = self
             .team
             .get_or_init(|| Mutex::new(SpinTeam::new(self.threads)));
@@ -146,7 +149,7 @@ impl Slot {
         executor: &Executor,
         team: &dyn Team,
         rows: &[&TokenRow],
-    ) -> Result<Vec<Result<Arc<[f32]>, RowError>>, networks::RunError> {
+    ) -> Result<RowAnswers, networks::RunError> {
         self.ids.clear();
         self.types.clear();
         self.lengths.clear();

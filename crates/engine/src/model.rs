@@ -304,7 +304,9 @@ impl Model {
         mut progress: impl FnMut(Progress),
     ) -> Vec<Result<Prediction, RowError>> {
         let mut predictions = Vec::with_capacity(inputs.len());
-        let mut windows = self.windows_of(inputs.to_vec().into_iter(), self.core.settings);
+        // The reader is a thread of its own, which may outlive the slice.
+        let rows = inputs.to_vec();
+        let mut windows = self.windows_of(rows.into_iter(), self.core.settings);
         while let Some(window) = windows.next() {
             predictions.extend(window.answers.into_iter().map(|answer| self.render(answer)));
             progress(windows.progress());
