@@ -81,6 +81,7 @@ pub(crate) enum RowsBody {
 /// Encodes rows; knows the output's columns.
 pub(crate) struct Sink {
     format: SinkFormat,
+    carried: usize,
     answers: Vec<Field>,
     json: Option<JsonColumns>,
     encoder: Encoder,
@@ -118,6 +119,7 @@ impl Sink {
         let json = JsonColumns::new(carried, taken, needs);
         Ok(Sink {
             format,
+            carried: carried.fields().len(),
             answers,
             json,
             encoder,
@@ -244,6 +246,14 @@ impl Sink {
         };
         if carried != rows {
             return refuse(format!("{carried} rows pass through beside {rows} rows"));
+        }
+        if let Carried::Table(batch) = &chunk.carried
+            && batch.num_columns() != self.carried
+        {
+            let (given, expected) = (batch.num_columns(), self.carried);
+            return refuse(format!(
+                "{given} columns pass through where the job has {expected}"
+            ));
         }
         if matches!(chunk.carried, Carried::Json(_)) != self.json.is_some() {
             return refuse("the chunk is of another source than the job".to_owned());

@@ -3,8 +3,8 @@
 use std::fs;
 
 use batchwright_data::{
-    Begun, CarriedColumns, ColumnChoice, DataError, INPUT_FINGERPRINT, InputSpec, Job, JobSpec,
-    Output, Restart, Source,
+    Begun, Carried, CarriedColumns, ColumnChoice, DataError, INPUT_FINGERPRINT, InputSpec, Job,
+    JobSpec, Output, Restart, Source,
 };
 
 use crate::support::{Files, answer_fields, answers, begin, input_spec, job_spec, run, run_spec};
@@ -320,6 +320,17 @@ fn answers_that_do_not_fit_are_refused() {
         &chunks[0],
         &turned,
         "`label` of type Utf8 is due, not `score`",
+    );
+    let mut narrow = chunks[0].clone();
+    let Carried::Table(table) = &mut narrow.carried else {
+        panic!("no table")
+    };
+    table.remove_column(0);
+    refused(
+        &mut job,
+        &narrow,
+        &answers(&narrow),
+        "1 columns pass through where the job has 2",
     );
     assert_eq!(job.rows_done(), 0);
     job.write(&chunks[0], &answers(&chunks[0])).unwrap();
