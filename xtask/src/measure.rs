@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::models;
-use crate::steps::{cargo, finish};
+use crate::steps::{cargo, finish, release_directory};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -42,7 +42,7 @@ pub(crate) fn measure(root: &Path, options: &Options) -> Result<()> {
         &["build", "--release", "--package", "batchwright-cli"],
     ))?;
     let bench = Bench {
-        binary: root.join("target/release/batchwright"),
+        binary: release_directory(root).join("batchwright"),
         model: models::minilm()?,
         work: std::env::temp_dir().join(format!("batchwright-measure-{}", std::process::id())),
     };

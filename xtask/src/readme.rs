@@ -17,7 +17,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::steps::{cargo, finish};
+use crate::steps::{cargo, finish, release_directory};
 
 /// Runs every checked block of README.md, each command on its own.
 pub(crate) fn check(root: &Path) -> Result<()> {
@@ -30,8 +30,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         root,
         &["build", "--release", "--package", "batchwright-cli"],
     ))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    let bench = Bench::new(root, &root.join(target).join("release"))?;
+    let bench = Bench::new(root, &release_directory(root))?;
     for command in &commands {
         bench.run(command)?;
     }

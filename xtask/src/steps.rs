@@ -1,6 +1,6 @@
 //! Steps with their time, and one table at the end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,12 @@ impl Steps {
         println!("\nall steps passed");
         Ok(())
     }
+}
+
+/// Where release builds lie.
+pub(crate) fn release_directory(root: &Path) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    root.join(target).join("release")
 }
 
 /// The cargo that runs us, in the repository's root.

@@ -66,10 +66,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Lengths, budget, the batches expected.
+    type Case<'a> = (&'a [u32], Budget, &'a [&'a [u32]]);
+
     /// A row planned twice or never would be a wrong or a missing answer.
     #[test]
     fn small_windows_are_cut_as_expected() {
-        let cases: &[(&[u32], Budget, &[&[u32]])] = &[
+        let cases: &[Case] = &[
             (&[], Budget::tokens(10), &[]),
             (&[7], Budget::tokens(10), &[&[0]]),
             (&[70], Budget::tokens(10), &[&[0]]),
