@@ -1,7 +1,9 @@
 //! Rows as Parquet.
 //!
-//! Text packs well: its columns are compressed with Zstandard. Vectors of floats are as good as
-//! noise: they are stored plain, which is also the fastest to read.
+//! Text packs well: its columns are compressed with Zstandard. Vectors of floats are nearly noise:
+//! they are stored plain, which every reader of Parquet reads. Splitting their bytes into streams
+//! and packing these made 8,192 vectors of 384 dimensions 16 % smaller (10.6 for 12.6 MB), reading
+//! and writing about as fast; but data bases that load Parquet do not all know that encoding.
 
 use std::fs::File;
 use std::io::Write;
