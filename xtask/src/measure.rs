@@ -116,7 +116,7 @@ impl Bench {
             "bench",
             &some,
             &[
-                "--batch-tokens",
+                "--try-batch-tokens",
                 "192",
                 "--json",
                 &report.display().to_string(),
