@@ -10,15 +10,7 @@ use crate::tile::{TileWork, for_tiles, products};
 
 /// Rows taken through all panels before the next rows begin: what the second-level cache holds beside
 /// a panel. With 384 instead, 4,096 rows reach 88 % of peak, not 93 %, and 192 rows lose one or two.
-/// A target: see [`row_block`].
 const ROW_BLOCK: usize = 96;
-
-/// Rows of each block when `rows` are cut into blocks of about [`ROW_BLOCK`], whole tiles all but the
-/// last. Cut evenly: 200 rows are 102 + 98, for a last block of 8 would stream all weights for 8 rows.
-fn row_block(rows: usize, tile_rows: usize) -> usize {
-    let blocks = ((rows + ROW_BLOCK / 2) / ROW_BLOCK).max(1);
-    rows.div_ceil(blocks).next_multiple_of(tile_rows)
-}
 
 /// One part's share of `y = epilogue(x·Wᵀ + bias)`: some rows, some panels.
 pub(crate) struct Product<'a> {
@@ -41,10 +33,9 @@ impl Operation for Product<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let block = row_block(self.rows.len(), S::TILE_ROWS);
         let mut first = self.rows.start;
         while first < self.rows.end {
-            let rows = first..self.rows.end.min(first + block);
+            let rows = first..self.rows.end.min(first + ROW_BLOCK);
             let mut k = 0;
             while k < self.weights.depth {
                 for panel in self.panels.clone() {
@@ -270,30 +261,5 @@ impl<S: Simd> TileWork<S> for Partial {
     unsafe fn finish(&self, s: S, first: usize, count: usize) {
         // SAFETY: the caller's promise.
         unsafe { self.0.activate(s, first, count) };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A user would lose a share of the throughput: a short last block costs as much as a full one.
-    #[test]
-    fn blocks_are_even() {
-        for tile_rows in [4, 6, 12] {
-            for rows in 1..2_000 {
-                let block = row_block(rows, tile_rows);
-                let last = if rows % block == 0 {
-                    block
-                } else {
-                    rows % block
-                };
-                assert!(block <= ROW_BLOCK * 3 / 2 + tile_rows, "{rows}: {block}");
-                assert!(
-                    rows <= block || last * 3 >= block || rows / block > 4,
-                    "{rows}: {block}, {last}"
-                );
-            }
-        }
     }
 }
