@@ -2,7 +2,7 @@
 
 use crate::isa::Isa;
 use crate::simd::{Map, Operation, Simd, dispatch, map_in_place};
-use crate::vecmath::{erf, exp, sigmoid as sigmoid_vector, tanh};
+use crate::vecmath::{GAUSSIAN_END, exp, gaussian_tail, sigmoid as sigmoid_vector, tanh};
 
 /// A function applied to every value.
 #[non_exhaustive]
@@ -25,16 +25,14 @@ pub enum Activation {
 
 #[derive(Copy, Clone)]
 struct GeluErf;
-
 impl Map for GeluErf {
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, x: S::V) -> S::V {
-        let half = s.mul(x, s.splat(0.5));
-        s.fma(
-            half,
-            erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2))),
-            half,
-        )
+        // x·Φ(x) = max(x, 0) - |x|·Φ(-|x|): no division, and no digits lost where Φ nears 0.
+        let positive = s.max(s.zero(), x);
+        let negative = s.sub(s.min(s.zero(), x), positive);
+        let negative = s.max(s.splat(GAUSSIAN_END), negative);
+        s.fma(negative, gaussian_tail(s, negative), positive)
     }
 }
 

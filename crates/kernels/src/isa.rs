@@ -93,7 +93,7 @@ impl fmt::Display for Isa {
 
 /// No instruction set has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no instruction set is called `{0}`; choose one of scalar, neon, avx2, avx512")]
+#[error("no instruction set is called `{0}`; choose one of {names}", names = Isa::ALL.map(Isa::name).join(", "))]
 pub struct UnknownIsa(String);
 
 impl FromStr for Isa {

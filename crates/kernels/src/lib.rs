@@ -6,8 +6,9 @@
 //! operators on finished rows. Instructions are chosen at run time ([`Isa`]); one binary runs everywhere.
 //! All of the project's vector `unsafe` lives here, behind checks that return a [`ShapeError`].
 //!
-//! What it is not: it knows no models and no files, allocates nothing while computing, and starts
-//! no threads ([`peak_gflops`], which measures them, apart): whoever owns threads lends them as a [`Team`].
+//! What it is not: it knows no models and no files, allocates nothing while computing but
+//! [`AttentionScratch`], which grows to the longest text, and starts no threads ([`peak_gflops`], which
+//! measures them, apart): whoever owns threads lends them as a [`Team`].
 //!
 //! # Rows without padding
 //!

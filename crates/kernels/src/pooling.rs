@@ -126,7 +126,11 @@ fn columns<S: Simd>(s: S, text: &[f32], out: &mut [f32], fold: Fold) {
             let next = unsafe { s.load_some(row[first..].as_ptr(), lanes) };
             value = match fold {
                 Fold::Sum(_) => s.add(value, next),
-                Fold::Max => s.max(value, next),
+                // `max` drops a NaN in its first argument: asked both ways round, no way loses it.
+                Fold::Max => {
+                    let half = s.splat(0.5);
+                    s.fma(half, s.max(value, next), s.mul(half, s.max(next, value)))
+                }
             };
         }
         if let Fold::Sum(divisor) = fold {
@@ -169,6 +173,29 @@ mod tests {
             }
         };
         (0..width).map(column).collect()
+    }
+
+    /// A user would get a finite embedding of a text that the model failed on.
+    #[test]
+    fn a_nan_in_any_row_stays() {
+        for isa in Isa::available() {
+            for pooling in [Pooling::Mean, Pooling::Max, Pooling::MeanSqrt] {
+                for broken in 0..3 {
+                    let mut values = noise(3 * 9, 7);
+                    values[broken * 9 + 4] = f32::NAN;
+                    let text = TextRows {
+                        values: &values,
+                        lengths: &[3],
+                        width: 9,
+                    };
+                    let mut out = [0.0; 9];
+                    pool(isa, pooling, text, &mut out).unwrap();
+                    let nans = out.map(f32::is_nan);
+                    let want = std::array::from_fn(|column| column == 4);
+                    assert_eq!(nans, want, "{isa}: {pooling:?}, row {broken}");
+                }
+            }
+        }
     }
 
     /// A user would lose right embeddings, or promise 1.

@@ -133,7 +133,7 @@ impl<'a, T> Shared<'a, T> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A team of `0` threads by scoped threads: slow, but really parallel.
+    /// A team of so many scoped threads: slow, but really parallel.
     pub(crate) struct Threads(pub(crate) usize);
 
     impl Team for Threads {

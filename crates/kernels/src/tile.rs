@@ -4,40 +4,82 @@ use crate::simd::Simd;
 
 /// The products of `ROWS` rows with one panel.
 ///
-/// Returns sums[i][j] = Σₖ `a[i·stride + k]` · `panel[k·PANEL + j·LANES ..]`. Every sum adds its
-/// products in the order of k, with one rounding each, whatever `ROWS` is: that is what makes a
-/// row's bits independent of the tile it falls into.
+/// Returns sums[i][j] = Σₖ `rows[i·rows.row + k·rows.step]` · `panel[k·panel.step + j·LANES ..]`. Every
+/// sum adds its products in the order of k, with one rounding each, whatever `ROWS` is: that is what
+/// makes a row's bits independent of the tile it falls into.
 ///
 /// The rows are not packed: each value is broadcast from where it lies. With six rows, twelve
 /// independent chains of multiply-adds hide their latency of four cycles on two units.
 ///
 /// # Safety
-/// `depth` values can be read at `a + i·stride` for each of `ROWS` rows, and `depth · PANEL` at `panel`.
+/// For each k below `depth`, one value of each of `ROWS` rows and two vectors of the panel can be read.
 #[inline(always)]
 pub(crate) unsafe fn products<S: Simd, const ROWS: usize>(
     s: S,
     depth: usize,
-    (a, stride): (*const f32, usize),
-    panel: *const f32,
+    mut rows: Rows,
+    mut panel: Panel,
 ) -> [[S::V; 2]; ROWS] {
     const UNROLL: usize = 4;
     let mut sums = [[s.zero(); 2]; ROWS];
-    let mut a = a;
-    let mut panel = panel;
     // SAFETY: `k` stays below `depth` in both loops.
     unsafe {
         for _ in 0..depth / UNROLL {
             for u in 0..UNROLL {
-                step(s, &mut sums, (a.add(u), stride), panel.add(u * S::PANEL));
+                step(s, &mut sums, rows.at(u), panel.at(u));
             }
-            a = a.add(UNROLL);
-            panel = panel.add(UNROLL * S::PANEL);
+            rows = rows.at(UNROLL);
+            panel = panel.at(UNROLL);
         }
         for k in 0..depth % UNROLL {
-            step(s, &mut sums, (a.add(k), stride), panel.add(k * S::PANEL));
+            step(s, &mut sums, rows.at(k), panel.at(k));
         }
     }
     sums
+}
+
+/// Rows whose values are broadcast.
+#[derive(Copy, Clone)]
+pub(crate) struct Rows {
+    pub(crate) start: *const f32,
+    /// From one row to the next.
+    pub(crate) row: usize,
+    /// From one k to the next.
+    pub(crate) step: usize,
+}
+
+impl Rows {
+    /// # Safety
+    /// The rows reach that far.
+    #[inline(always)]
+    unsafe fn at(self, k: usize) -> Rows {
+        Rows {
+            // SAFETY: the caller's promise.
+            start: unsafe { self.start.add(k * self.step) },
+            ..self
+        }
+    }
+}
+
+/// Two vectors for each k.
+#[derive(Copy, Clone)]
+pub(crate) struct Panel {
+    pub(crate) start: *const f32,
+    /// From one k to the next.
+    pub(crate) step: usize,
+}
+
+impl Panel {
+    /// # Safety
+    /// The panel reaches that far.
+    #[inline(always)]
+    unsafe fn at(self, k: usize) -> Panel {
+        Panel {
+            // SAFETY: the caller's promise.
+            start: unsafe { self.start.add(k * self.step) },
+            ..self
+        }
+    }
 }
 
 /// One k of [`products`].
@@ -48,14 +90,14 @@ pub(crate) unsafe fn products<S: Simd, const ROWS: usize>(
 unsafe fn step<S: Simd, const ROWS: usize>(
     s: S,
     sums: &mut [[S::V; 2]; ROWS],
-    (a, stride): (*const f32, usize),
-    panel: *const f32,
+    rows: Rows,
+    panel: Panel,
 ) {
     // SAFETY: two vectors of the panel and one value of each row, by the caller's promise.
     unsafe {
-        let (left, right) = (s.load(panel), s.load(panel.add(S::LANES)));
+        let (left, right) = (s.load(panel.start), s.load(panel.start.add(S::LANES)));
         for (i, sum) in sums.iter_mut().enumerate() {
-            let value = s.splat(*a.add(i * stride));
+            let value = s.splat(*rows.start.add(i * rows.row));
             sum[0] = s.fma(value, left, sum[0]);
             sum[1] = s.fma(value, right, sum[1]);
         }

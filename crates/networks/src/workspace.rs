@@ -2,6 +2,8 @@
 
 use kernels::{AlignedVec, AttentionScratch};
 
+use crate::encoder::Distinct;
+
 /// Room for the activations of one batch. It grows to the largest batch that it has seen and is
 /// then reused, so that a worker allocates nothing in steady state. One workspace serves any number
 /// of networks, one after the other.
@@ -9,6 +11,7 @@ use kernels::{AlignedVec, AttentionScratch};
 pub struct Workspace {
     /// Rows of the position table, one a token.
     pub(crate) positions: Vec<u32>,
+    pub(crate) distinct: Distinct,
     /// `[tokens][hidden]`: what goes into a layer and what comes out of it.
     pub(crate) x: AlignedVec<f32>,
     /// `[tokens][hidden]`: behind the attention's layer norm.
@@ -41,6 +44,7 @@ impl Workspace {
         .map(AlignedVec::bytes)
         .sum::<usize>()
             + self.attention.bytes()
+            + self.distinct.bytes()
             + self.positions.capacity() * size_of::<u32>()
     }
 }

@@ -1,263 +1,296 @@
 //! One head of one text.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::memory::AlignedVec;
-use crate::packing::Geometry;
-use crate::simd::{Operation, Simd, Twice};
-use crate::tile::{TileWork, for_tiles, products};
+use crate::simd::{MAX_PANEL, Operation, Simd, Twice};
+use crate::tile::{Panel, Rows, TileWork, for_tiles, products};
 use crate::vecmath::exp;
 
 use super::{AttentionInput, PositionBias};
 
-/// Scores held at once: 64 KB, which leaves room for the keys in the second-level cache.
-const SCORES: usize = 16 * 1024;
+/// Longer texts have their keys and values copied side by side first: each panel of queries reads them
+/// all, and in `qkv` they lie on a page of memory each, in rows which compete for a cache set where
+/// they are a power of two long. For 64 tokens the copy costs what it saves.
+const READ_IN_PLACE: usize = 64;
 
 /// How the buffer of a part is divided for a text of some length.
 #[derive(Copy, Clone)]
 pub(super) struct Plan {
-    /// Tokens of the text.
-    length: usize,
-    /// The same, rounded up to whole panels.
-    padded: usize,
-    head_dim: usize,
-    /// Values of packed keys, `[padded / panel][head_dim][panel]`.
+    /// Values of a panel of queries, `[head_dim][panel]`.
+    queries: usize,
+    /// Scores, then their exponentials, of a panel of queries: `[length][panel]`.
+    scores: usize,
+    /// Keys side by side, `[length][head_dim]`, if the text is long.
     keys: usize,
-    /// Values of packed values, `[head_dim / panel, rounded up][length][panel]`.
+    /// Values side by side, `[length][width of values]`, if the text is long or a head no whole panels.
     values: usize,
-    /// Queries taken at once.
-    block: usize,
+    /// Columns of the values' copy: whole panels.
+    values_width: usize,
+    /// The position bias by distance, query to key: `[2·length + panel]`.
+    bias: usize,
 }
 
 impl Plan {
-    pub(super) fn new(length: usize, head_dim: usize, geometry: Geometry) -> Plan {
-        let padded = length.next_multiple_of(geometry.panel);
-        let tiles = SCORES / padded.max(1) / geometry.tile_rows;
+    /// Grows with `length`: the plan of the longest text has room for all.
+    pub(super) fn new(length: usize, head_dim: usize, panel: usize) -> Plan {
+        let long = length > READ_IN_PLACE;
+        let values_width = head_dim.next_multiple_of(panel);
         Plan {
-            length,
-            padded,
-            head_dim,
-            keys: padded * head_dim,
-            values: length * head_dim.next_multiple_of(geometry.panel),
-            block: (tiles.max(1) * geometry.tile_rows).min(length),
+            queries: head_dim * panel,
+            scores: length * panel,
+            keys: if long { length * head_dim } else { 0 },
+            values: if long || values_width > head_dim {
+                length * values_width
+            } else {
+                0
+            },
+            values_width,
+            bias: 2 * length + panel,
         }
     }
 
-    /// Values of the whole buffer: keys, values, scores, one factor a query.
+    /// Values of the whole buffer.
     pub(super) fn values(self) -> usize {
-        self.keys + self.values + self.block * self.padded + self.block
+        self.queries + self.scores + self.keys + self.values + self.bias
     }
 }
 
-/// The work on one head of one text.
-pub(super) struct Head<'a> {
+/// A part's work: heads of texts, drawn until none is left.
+pub(super) struct Heads<'a> {
     pub(super) input: &'a AttentionInput<'a>,
-    pub(super) plan: Plan,
-    pub(super) head: usize,
-    /// The text's first token.
-    pub(super) first: usize,
+    /// The next piece to be drawn: the heads of the first text, then those of the second, ….
+    pub(super) next: &'a AtomicUsize,
     pub(super) buffer: &'a mut AlignedVec<f32>,
-    /// `[tokens][heads·head_dim]`, of which this writes its text's rows and its head's columns.
+    /// `[tokens][heads·head_dim]`, of which a piece is its text's rows and its head's columns.
     pub(super) out: *mut f32,
 }
 
-impl Operation for Head<'_> {
+impl Operation for Heads<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Plan {
-            length,
-            padded,
-            head_dim,
-            block,
-            ..
-        } = self.plan;
+        let AttentionInput { lengths, heads, .. } = *self.input;
+        // Pieces are drawn in order, so a part's position in the batch only ever advances.
+        let (mut text, mut first) = (0, 0);
+        loop {
+            let piece = self.next.fetch_add(1, Ordering::Relaxed);
+            while text < lengths.len() && text < piece / heads {
+                first += lengths[text];
+                text += 1;
+            }
+            if text == lengths.len() {
+                return;
+            }
+            let head = Head {
+                input: self.input,
+                head: piece % heads,
+                tokens: first..first + lengths[text],
+                out: self.out,
+            };
+            head.run(s, self.buffer);
+        }
+    }
+}
+
+/// The work on one head of one text.
+struct Head<'a> {
+    input: &'a AttentionInput<'a>,
+    head: usize,
+    tokens: Range<usize>,
+    out: *mut f32,
+}
+
+impl Head<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(&self, s: S, buffer: &mut [f32]) {
+        let (length, head_dim) = (self.tokens.len(), self.input.head_dim);
         let hidden = self.input.heads * head_dim;
         let stride = 3 * hidden;
-        let (keys, rest) = self.buffer.split_at_mut(self.plan.keys);
-        let (values, rest) = rest.split_at_mut(self.plan.values);
-        let (scores, factors) = rest.split_at_mut(block * padded);
-        let factors = &mut factors[..block];
-
-        let text = &self.input.qkv[self.first * stride..(self.first + length) * stride];
         let column = self.head * head_dim;
-        pack_keys(s, &text[hidden + column..], stride, self.plan, keys);
-        pack_values::<S>(&text[2 * hidden + column..], stride, self.plan, values);
+        let plan = Plan::new(length, head_dim, S::PANEL);
+        let (queries, rest) = buffer.split_at_mut(plan.queries);
+        let (scores, rest) = rest.split_at_mut(plan.scores);
+        let (keys, rest) = rest.split_at_mut(plan.keys);
+        let (values, rest) = rest.split_at_mut(plan.values);
 
-        let bias = self
-            .input
-            .position_bias
-            .map(|PositionBias { table, span }| {
-                let row = 2 * span + 1;
-                PositionBias {
-                    table: &table[self.head * row..(self.head + 1) * row],
-                    span,
-                }
-            });
+        let text = &self.input.qkv[self.tokens.start * stride..self.tokens.end * stride];
+        let keys = if plan.keys > 0 {
+            copy_rows(&text[hidden + column..], stride, keys, (head_dim, head_dim));
+            (keys.as_ptr(), head_dim)
+        } else {
+            (text[(hidden + column).min(text.len())..].as_ptr(), stride)
+        };
+        let values = if plan.values > 0 {
+            let width = plan.values_width;
+            copy_rows(
+                &text[2 * hidden + column..],
+                stride,
+                values,
+                (head_dim, width),
+            );
+            (values.as_ptr(), width)
+        } else {
+            (
+                text[(2 * hidden + column).min(text.len())..].as_ptr(),
+                stride,
+            )
+        };
+        let bias = self.input.position_bias.map(|bias| {
+            let line = &mut rest[..plan.bias];
+            by_distance(bias, self.head, length, line);
+            &*line
+        });
+
         // SAFETY: `attention` checked that `out` has a row for each token, and gave this head of
         // this text to no other part.
-        let out = unsafe { self.out.add(self.first * hidden + column) };
-
-        for start in (0..length).step_by(block) {
-            let rows = block.min(length - start);
-            let queries = &text[start * stride + column..];
-            for panel in 0..padded / S::PANEL {
-                let work = Scores {
-                    depth: head_dim,
-                    queries: (queries.as_ptr(), stride),
-                    keys: keys[panel * head_dim * S::PANEL..].as_ptr(),
-                    scores: scores[panel * S::PANEL..].as_mut_ptr(),
-                    stride: padded,
-                };
-                // SAFETY: `rows` queries and rows of scores exist.
-                unsafe { for_tiles(s, 0..rows, &work) };
+        let out = unsafe { self.out.add(self.tokens.start * hidden + column) };
+        for start in (0..length).step_by(S::PANEL) {
+            let rows = S::PANEL.min(length - start);
+            transpose_queries(s, &text[start * stride + column..], stride, rows, queries);
+            let work = Scores {
+                depth: head_dim,
+                keys,
+                queries: queries.as_ptr(),
+                scores: scores.as_mut_ptr(),
+            };
+            // SAFETY: `length` keys and rows of scores exist.
+            unsafe { for_tiles(s, 0..length, &work) };
+            if let Some(line) = bias {
+                add_bias(scores, start, line, S::PANEL);
             }
-            for row in 0..rows {
-                let scores = &mut scores[row * padded..(row + 1) * padded];
-                if let Some(bias) = bias {
-                    add_bias(&mut scores[..length], start + row, bias);
-                }
-                factors[row] = 1.0 / exponentials(s, scores, length);
-            }
+            let mut factors = [0.0; MAX_PANEL];
+            exponentials(s, scores, &mut factors);
             for panel in 0..head_dim.div_ceil(S::PANEL) {
                 let work = Mix {
                     depth: length,
-                    scores: (scores.as_ptr(), padded),
-                    values: values[panel * length * S::PANEL..].as_ptr(),
+                    scores: scores.as_ptr(),
+                    // SAFETY: a row holds the panel whole.
+                    values: (unsafe { values.0.add(panel * S::PANEL) }, values.1),
                     factors: factors.as_ptr(),
                     // SAFETY: within the row: `start < length` and the panel begins inside the head.
                     out: unsafe { out.add(start * hidden + panel * S::PANEL) },
                     stride: hidden,
                     width: S::PANEL.min(head_dim - panel * S::PANEL),
                 };
-                // SAFETY: `rows` rows of scores and of `out` exist.
+                // SAFETY: `rows` lanes of scores and rows of `out` exist.
                 unsafe { for_tiles(s, 0..rows, &work) };
             }
         }
     }
 }
 
-/// Transposes keys to `[padded / panel][head_dim][panel]`. Keys beyond the text repeat the last one:
-/// they need only be numbers, for their scores are overwritten or never read.
+/// Copies the first `head_dim` values of each row of `text` to rows of `width`, zero beyond.
 #[inline(always)]
-fn pack_keys<S: Simd>(s: S, text: &[f32], stride: usize, plan: Plan, keys: &mut [f32]) {
-    let Plan {
-        length, head_dim, ..
-    } = plan;
+fn copy_rows(text: &[f32], stride: usize, to: &mut [f32], (head_dim, width): (usize, usize)) {
+    for (token, row) in to.chunks_exact_mut(width).enumerate() {
+        row[..head_dim].copy_from_slice(&text[token * stride..][..head_dim]);
+        row[head_dim..].fill(0.0);
+    }
+}
+
+/// Transposes `rows` queries to `[head_dim][panel]`. Lanes beyond repeat the last query: they need only
+/// be numbers, for nothing reads what becomes of them.
+#[inline(always)]
+fn transpose_queries<S: Simd>(s: S, text: &[f32], stride: usize, rows: usize, queries: &mut [f32]) {
+    let head_dim = queries.len() / S::PANEL;
     let whole = head_dim - head_dim % S::LANES;
-    for (panel, columns) in keys.chunks_exact_mut(head_dim * S::PANEL).enumerate() {
-        for half in [0, S::LANES] {
-            let token = (panel * S::PANEL + half).min(length - 1);
-            let rows = (length - token).min(S::LANES);
-            let from = &text[token * stride..][..(rows - 1) * stride + head_dim];
-            for i in (0..whole).step_by(S::LANES) {
-                // SAFETY: `i + LANES <= head_dim` values of `rows` rows are in `from`; `columns` holds
-                // `head_dim` rows of a panel, of which `half` is the first or the second half.
-                unsafe {
-                    let to = columns.as_mut_ptr().add(i * S::PANEL + half);
-                    s.transpose((from.as_ptr().add(i), stride), rows, (to, S::PANEL));
-                }
+    for half in [0, S::LANES] {
+        let query = half.min(rows - 1);
+        let count = (rows - query).min(S::LANES);
+        let from = &text[query * stride..][..(count - 1) * stride + head_dim];
+        for i in (0..whole).step_by(S::LANES) {
+            // SAFETY: `i + LANES <= head_dim` values of `count` rows are in `from`; `queries` holds
+            // `head_dim` rows of a panel, of which `half` is the first or the second half.
+            unsafe {
+                let to = queries.as_mut_ptr().add(i * S::PANEL + half);
+                s.transpose((from.as_ptr().add(i), stride), count, (to, S::PANEL));
             }
-            for i in whole..head_dim {
-                for lane in 0..S::LANES {
-                    columns[i * S::PANEL + half + lane] = from[lane.min(rows - 1) * stride + i];
-                }
+        }
+        for i in whole..head_dim {
+            for lane in 0..S::LANES {
+                queries[i * S::PANEL + half + lane] = from[lane.min(count - 1) * stride + i];
             }
         }
     }
 }
 
-/// Copies values to `[head_dim / panel][length][panel]`; columns beyond the head are zero. Side by side
-/// they need no more than one page of translations for 64 tokens, and no two rows compete for
-/// a cache set, as they do in `qkv` where a row is a power of two long.
+/// Writes the bias of query q and key k to `line[q - k + length]`.
 #[inline(always)]
-fn pack_values<S: Simd>(text: &[f32], stride: usize, plan: Plan, values: &mut [f32]) {
-    for (panel, rows) in values.chunks_exact_mut(plan.length * S::PANEL).enumerate() {
-        let column = panel * S::PANEL;
-        let width = S::PANEL.min(plan.head_dim - column);
-        for (token, row) in rows.chunks_exact_mut(S::PANEL).enumerate() {
-            row[..width].copy_from_slice(&text[token * stride + column..][..width]);
-            row[width..].fill(0.0);
+fn by_distance(bias: PositionBias<'_>, head: usize, length: usize, line: &mut [f32]) {
+    let PositionBias { table, span } = bias;
+    let row = &table[head * (2 * span + 1)..(head + 1) * (2 * span + 1)];
+    for (i, value) in line.iter_mut().enumerate() {
+        // Key minus query is `length - i`.
+        *value = row[(span + length).saturating_sub(i).min(2 * span)];
+    }
+}
+
+/// Adds the bias to the scores of the queries from `start` on.
+#[inline(always)]
+fn add_bias(scores: &mut [f32], start: usize, line: &[f32], panel: usize) {
+    let length = scores.len() / panel;
+    for (key, scores) in scores.chunks_exact_mut(panel).enumerate() {
+        let line = &line[start + length - key..][..panel];
+        for (score, value) in scores.iter_mut().zip(line) {
+            *score += value;
         }
     }
 }
 
-/// Adds the bias of `query` to its scores with the keys 0, 1, ….
+/// Replaces each score by exp(score - largest score of its query), and writes 1 / Σ for each query to
+/// `factors`.
 #[inline(always)]
-fn add_bias(scores: &mut [f32], query: usize, bias: PositionBias<'_>) {
-    // Keys before `near` are further than `span` back, keys from `far` on further than `span` ahead.
-    let near = query.saturating_sub(bias.span).min(scores.len());
-    let far = query
-        .saturating_add(bias.span)
-        .saturating_add(1)
-        .min(scores.len());
-    let (back, rest) = scores.split_at_mut(near);
-    let (middle, ahead) = rest.split_at_mut(far - near);
-    for score in back {
-        *score += bias.table[0];
-    }
-    let start = near + bias.span - query;
-    for (score, value) in middle.iter_mut().zip(&bias.table[start..]) {
-        *score += value;
-    }
-    for score in ahead {
-        *score += bias.table[2 * bias.span];
-    }
-}
-
-/// Replaces the first `length` scores by exp(score - largest) and returns their sum.
-///
-/// The lanes beyond are set so far below that they become the smallest number, which changes no
-/// sum; nothing reads them.
-#[inline(always)]
-fn exponentials<S: Simd>(s: S, scores: &mut [f32], length: usize) -> f32 {
-    let vectors = length.div_ceil(S::LANES);
-    scores[length..vectors * S::LANES].fill(f32::NEG_INFINITY);
-    let start = scores.as_mut_ptr();
-    // SAFETY: scores are padded to whole panels, so whole vectors can be read and written.
+fn exponentials<S: Simd>(s: S, scores: &mut [f32], factors: &mut [f32; MAX_PANEL]) {
+    // A panel is two vectors.
+    let pairs = Twice(s);
+    let (start, length) = (scores.as_mut_ptr(), scores.len() / S::PANEL);
+    // SAFETY: scores are whole panels, and `factors` is as long as the longest.
     unsafe {
-        let mut largest = s.load(start);
-        for vector in 1..vectors {
-            largest = s.max(largest, s.load(start.add(vector * S::LANES)));
+        let mut largest = pairs.load(start);
+        for key in 1..length {
+            largest = pairs.max(largest, pairs.load(start.add(key * S::PANEL)));
         }
-        let largest = s.largest(largest);
-        let pairs = Twice(s);
-        let (largest_pair, mut sum) = (pairs.splat(largest), pairs.zero());
-        for pair in 0..vectors / 2 {
-            let at = start.add(pair * S::PANEL);
-            let powers = exp(pairs, pairs.sub(pairs.load(at), largest_pair));
+        let mut sum = pairs.zero();
+        for key in 0..length {
+            let at = start.add(key * S::PANEL);
+            let powers = exp(pairs, pairs.sub(pairs.load(at), largest));
             pairs.store(at, powers);
             sum = pairs.add(sum, powers);
         }
-        let mut total = pairs.sum(sum);
-        if vectors % 2 == 1 {
-            let at = start.add((vectors - 1) * S::LANES);
-            let powers = exp(s, s.sub(s.load(at), s.splat(largest)));
-            s.store(at, powers);
-            total += s.sum(powers);
-        }
-        total
+        pairs.store(factors.as_mut_ptr(), pairs.div(pairs.splat(1.0), sum));
     }
 }
 
-/// Tiles of scores: queries times a panel of keys.
+/// Tiles of scores: keys times the panel of queries.
 struct Scores {
     depth: usize,
-    queries: (*const f32, usize),
-    keys: *const f32,
+    /// The first key, and how far it is to the next.
+    keys: (*const f32, usize),
+    queries: *const f32,
     scores: *mut f32,
-    stride: usize,
 }
 
 impl<S: Simd> TileWork<S> for Scores {
     #[inline(always)]
     unsafe fn tile<const ROWS: usize>(&self, s: S, first: usize) {
-        // SAFETY: the rows exist; scores are padded to whole panels.
+        // SAFETY: the rows exist.
         unsafe {
-            let (queries, stride) = self.queries;
-            let queries = (queries.add(first * stride), stride);
-            let sums = products::<S, ROWS>(s, self.depth, queries, self.keys);
+            let (start, row) = self.keys;
+            let keys = Rows {
+                start: start.add(first * row),
+                row,
+                step: 1,
+            };
+            let queries = Panel {
+                start: self.queries,
+                step: S::PANEL,
+            };
+            let sums = products::<S, ROWS>(s, self.depth, keys, queries);
             for (i, [left, right]) in sums.into_iter().enumerate() {
-                let at = self.scores.add((first + i) * self.stride);
+                let at = self.scores.add((first + i) * S::PANEL);
                 s.store(at, left);
                 s.store(at.add(S::LANES), right);
             }
@@ -268,8 +301,10 @@ impl<S: Simd> TileWork<S> for Scores {
 /// Tiles of the result: exponentials times a panel of values, divided by the exponentials' sum.
 struct Mix {
     depth: usize,
-    scores: (*const f32, usize),
-    values: *const f32,
+    /// `[keys][panel]`: a query is a column.
+    scores: *const f32,
+    /// The panel's first column of the first value, and how far it is to the next.
+    values: (*const f32, usize),
     factors: *const f32,
     out: *mut f32,
     stride: usize,
@@ -282,9 +317,13 @@ impl<S: Simd> TileWork<S> for Mix {
     unsafe fn tile<const ROWS: usize>(&self, s: S, first: usize) {
         // SAFETY: the rows exist; of each only `width` columns are written.
         unsafe {
-            let (scores, stride) = self.scores;
-            let scores = (scores.add(first * stride), stride);
-            let sums = products::<S, ROWS>(s, self.depth, scores, self.values);
+            let scores = Rows {
+                start: self.scores.add(first),
+                row: 1,
+                step: S::PANEL,
+            };
+            let (start, step) = self.values;
+            let sums = products::<S, ROWS>(s, self.depth, scores, Panel { start, step });
             for (i, [left, right]) in sums.into_iter().enumerate() {
                 let factor = s.splat(*self.factors.add(first + i));
                 let at = self.out.add((first + i) * self.stride);
@@ -296,6 +335,24 @@ impl<S: Simd> TileWork<S> for Mix {
                     let in_left = self.width.min(S::LANES);
                     s.store_some(at, in_left, left);
                     s.store_some(at.wrapping_add(S::LANES), self.width - in_left, right);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A user would lose a batch whose longest text needs less room than a shorter one.
+    #[test]
+    fn the_longest_text_needs_the_most_room() {
+        for panel in [8, 16, 32] {
+            for head_dim in [1, 8, 20, 32, 64] {
+                for length in 0..600 {
+                    let room = |length| Plan::new(length, head_dim, panel).values();
+                    assert!(room(length) <= room(length + 1), "{length} tokens");
                 }
             }
         }

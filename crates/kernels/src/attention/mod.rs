@@ -1,15 +1,19 @@
 //! Self-attention over texts of different lengths, without padding and without a mask.
 //!
 //! Each pair of a text and a head is one piece of work; the team's parts draw pieces until none is
-//! left. Within a piece: keys and values are packed into panels for the micro-kernel, then blocks of
-//! queries go through scores, softmax and the product with the values, so that memory holds one strip
-//! of scores (at most 64 KB, or one tile), never `[heads][n][n]`.
+//! left. Within a piece a panel of queries at a time (16 with AVX2) goes through scores, softmax and the
+//! product with the values, so that memory holds one strip of scores, `[keys][queries of a panel]` (64 KB
+//! for 1,024 tokens), never `[heads][n][n]`.
+//!
+//! The strip has keys for rows and queries for lanes: the softmax then goes down the rows, whole vectors
+//! at a time, where the other way round each query would end in sums across the lanes of a register;
+//! and only the queries have to be transposed, not all the keys.
 
 mod head;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use crate::error::{ShapeError, check_length, check_nonzero, check_product};
 use crate::memory::AlignedVec;
@@ -17,7 +21,7 @@ use crate::packing::geometry;
 use crate::pooling::total;
 use crate::simd::dispatch;
 use crate::team::{Cpu, Shared, run_parts};
-use head::{Head, Plan};
+use head::{Heads, Plan};
 
 const OPERATOR: &str = "attention";
 
@@ -101,47 +105,23 @@ pub fn attention(
     let Some(longest) = input.lengths.iter().copied().max() else {
         return Ok(());
     };
-    let geometry = geometry(cpu.isa);
-    let plan = Plan::new(longest, input.head_dim, geometry);
+    let plan = Plan::new(longest, input.head_dim, geometry(cpu.isa).panel);
     scratch.ensure(cpu.team.size().max(1), plan.values());
-
-    let pieces = input.lengths.len() * input.heads;
     let next = AtomicUsize::new(0);
     let (out, buffers) = (Shared::new(out), Shared::new(&mut scratch.parts));
     run_parts(cpu.team, |part, _| {
         // SAFETY: each part runs once, so it alone has the buffer of its number.
         let buffers = unsafe { buffers.slice(part..part + 1) };
-        let Some(buffer) = buffers.first_mut() else {
-            return;
-        };
-        // Pieces are drawn in order, so a part's position in the batch only ever advances.
-        let (mut text, mut first) = (0, 0);
-        loop {
-            let piece = next.fetch_add(1, Ordering::Relaxed);
-            if piece >= pieces {
-                return;
-            }
-            while text < piece / input.heads {
-                first += input.lengths[text];
-                text += 1;
-            }
-            let length = input.lengths[text];
-            if length > 0 {
-                let plan = Plan::new(length, input.head_dim, geometry);
-                let head = piece % input.heads;
-                let out = out.pointer();
-                dispatch(
-                    cpu.isa,
-                    Head {
-                        input: &input,
-                        plan,
-                        head,
-                        first,
-                        buffer,
-                        out,
-                    },
-                );
-            }
+        if let Some(buffer) = buffers.first_mut() {
+            dispatch(
+                cpu.isa,
+                Heads {
+                    input: &input,
+                    next: &next,
+                    buffer,
+                    out: out.pointer(),
+                },
+            );
         }
     });
     Ok(())

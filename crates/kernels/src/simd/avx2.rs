@@ -76,10 +76,10 @@ impl Simd for Avx2 {
         unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
     }
     #[inline(always)]
-    fn exp2_whole(self, whole: Self::V) -> Self::V {
+    fn times_exp2(self, value: Self::V, whole: Self::V) -> Self::V {
         unsafe {
-            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(whole), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+            let steps = _mm256_slli_epi32::<23>(_mm256_cvtps_epi32(whole));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(value), steps))
         }
     }
     #[inline(always)]

@@ -73,10 +73,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
     }
     #[inline(always)]
-    fn exp2_whole(self, whole: Self::V) -> Self::V {
+    fn times_exp2(self, value: Self::V, whole: Self::V) -> Self::V {
         unsafe {
-            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(whole), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+            let steps = _mm512_slli_epi32::<23>(_mm512_cvtps_epi32(whole));
+            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(value), steps))
         }
     }
     #[inline(always)]

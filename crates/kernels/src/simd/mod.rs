@@ -47,11 +47,12 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// To the nearest integer, ties to even.
     fn round(self, a: Self::V) -> Self::V;
-    /// 2 to the power of whole numbers in -126..=127.
-    fn exp2_whole(self, whole: Self::V) -> Self::V;
+    /// `value`·2ⁿ for whole numbers n, where value and result are normal numbers.
+    fn times_exp2(self, value: Self::V, whole: Self::V) -> Self::V;
     /// The sum of all lanes, in an order which depends on the instruction set alone.
     fn sum(self, a: Self::V) -> f32;
     /// The largest lane; any value where a lane is NaN.
+    #[allow(dead_code, reason = "rows are about to be quantised by it")]
     fn largest(self, a: Self::V) -> f32;
 
     /// # Safety

@@ -83,12 +83,14 @@ impl Simd for Neon {
         unsafe { Pair(vrndnq_f32(a.0), vrndnq_f32(a.1)) }
     }
     #[inline(always)]
-    fn exp2_whole(self, whole: Pair) -> Pair {
+    fn times_exp2(self, value: Pair, whole: Pair) -> Pair {
         unsafe {
-            let bias = vdupq_n_s32(127);
-            let low = vshlq_n_s32::<23>(vaddq_s32(vcvtq_s32_f32(whole.0), bias));
-            let high = vshlq_n_s32::<23>(vaddq_s32(vcvtq_s32_f32(whole.1), bias));
-            Pair(vreinterpretq_f32_s32(low), vreinterpretq_f32_s32(high))
+            let low = vshlq_n_s32::<23>(vcvtq_s32_f32(whole.0));
+            let high = vshlq_n_s32::<23>(vcvtq_s32_f32(whole.1));
+            Pair(
+                vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(value.0), low)),
+                vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(value.1), high)),
+            )
         }
     }
     #[inline(always)]

@@ -66,8 +66,8 @@ impl Simd for Portable {
         lanes!(i => (a[i] + MAGIC) - MAGIC)
     }
     #[inline(always)]
-    fn exp2_whole(self, whole: Self::V) -> Self::V {
-        lanes!(i => f32::from_bits(((whole[i] as i32).wrapping_add(127) as u32) << 23))
+    fn times_exp2(self, value: Self::V, whole: Self::V) -> Self::V {
+        lanes!(i => f32::from_bits(value[i].to_bits().wrapping_add((whole[i] as i32 as u32) << 23)))
     }
     #[inline(always)]
     fn sum(self, a: Self::V) -> f32 {

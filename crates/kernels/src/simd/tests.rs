@@ -89,7 +89,7 @@ fn lanes<S: Simd>(s: S) -> Vec<String> {
     }
     let whole: Vec<f32> = (0..MAX_PANEL).map(|i| -126.0 + 8.0 * i as f32).collect();
     // SAFETY: as long as the longest vector.
-    let powers = unsafe { s.exp2_whole(s.load(whole.as_ptr())) };
+    let powers = unsafe { s.times_exp2(s.splat(1.0), s.load(whole.as_ptr())) };
     let halves: Vec<f32> = (0..MAX_PANEL).map(|i| i as f32 * 0.5 - 4.0).collect();
     // SAFETY: as long as the longest vector.
     let halves_v = unsafe { s.load(halves.as_ptr()) };

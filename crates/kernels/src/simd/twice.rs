@@ -34,7 +34,7 @@ impl<S: Simd> Simd for Twice<S> {
         min(a, b);
         max(a, b);
         round(a);
-        exp2_whole(whole);
+        times_exp2(value, whole);
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 use kernels::{Cpu, EmbeddingIds, EmbeddingTables};
 
+use super::distinct::Distinct;
 use crate::batch::TokenBatch;
 use crate::directory::EncoderConfig;
 use crate::error::{ModelError, RunError};
@@ -46,30 +47,40 @@ impl Embeddings {
         self.word.bytes() + self.position.bytes() + self.types.as_ref().map_or(0, Table::bytes)
     }
 
-    /// Writes `[tokens][hidden]` to `out`.
+    /// Finds the batch's distinct tokens.
+    pub(crate) fn find(
+        &self,
+        config: &EncoderConfig,
+        batch: &TokenBatch<'_>,
+        positions: &mut Vec<u32>,
+        distinct: &mut Distinct,
+    ) {
+        position_rows(config, batch, positions);
+        let types = match self.given_types {
+            TokenTypes::Given => batch.types,
+            TokenTypes::AlwaysZero | TokenTypes::Absent => &[],
+        };
+        distinct.find(batch.ids, positions, types);
+    }
+
+    /// Writes `[distinct tokens][hidden]` to `out`.
     pub(crate) fn run(
         &self,
         cpu: Cpu<'_>,
         config: &EncoderConfig,
-        batch: &TokenBatch<'_>,
-        positions: &mut Vec<u32>,
+        distinct: &Distinct,
         out: &mut [f32],
     ) -> Result<(), RunError> {
-        position_rows(config, batch, positions);
         let tables = EmbeddingTables {
             words: &self.word,
             positions: Some(&self.position),
             types: self.types.as_deref(),
             width: config.hidden,
         };
-        let types = match self.given_types {
-            TokenTypes::Given => batch.types,
-            TokenTypes::AlwaysZero | TokenTypes::Absent => &[],
-        };
         let ids = EmbeddingIds {
-            words: batch.ids,
-            positions,
-            types,
+            words: &distinct.words,
+            positions: &distinct.positions,
+            types: &distinct.types,
         };
         kernels::embed(cpu.team, tables, ids, out)?;
         kernels::layer_norm(cpu, out, self.norm.with(config.layer_norm_eps))?;

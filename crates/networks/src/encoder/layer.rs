@@ -50,7 +50,25 @@ impl Layer {
             .sum()
     }
 
-    /// From `ws.x` to `ws.x`. With [`Rows::First`] only the first token of each text goes on behind
+    /// From the first `rows` rows of `ws.x` to those of `ws.qkv`.
+    pub(crate) fn queries_keys_values(
+        &self,
+        cpu: Cpu<'_>,
+        rows: usize,
+        ws: &mut Workspace,
+    ) -> Result<(), RunError> {
+        let (inputs, outputs) = (self.qkv.in_features(), self.qkv.out_features());
+        ws.qkv.ensure(rows * outputs);
+        self.qkv.apply(
+            cpu.team,
+            part(&ws.x, rows * inputs),
+            Epilogue::Bias,
+            part_mut(&mut ws.qkv, rows * outputs),
+        )?;
+        Ok(())
+    }
+
+    /// From `ws.x` and its queries, keys and values in `ws.qkv` to `ws.x`. With [`Rows::First`] only the first token of each text goes on behind
     /// the attention, and `ws.x` holds one row a text afterwards.
     pub(crate) fn run(
         &self,
@@ -70,14 +88,7 @@ impl Layer {
         } = ws;
         let hidden = step.config.hidden;
         let tokens: usize = step.lengths.iter().sum();
-        qkv.ensure(tokens * 3 * hidden);
         attended.ensure(tokens * hidden);
-        self.qkv.apply(
-            cpu.team,
-            part(x, tokens * hidden),
-            Epilogue::Bias,
-            part_mut(qkv, tokens * 3 * hidden),
-        )?;
         let input = AttentionInput {
             qkv: part(qkv, tokens * 3 * hidden),
             lengths: step.lengths,

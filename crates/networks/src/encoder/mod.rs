@@ -5,6 +5,7 @@
 //! activation in the first epilogue and the residual in the second; layer norm. Rows of all texts
 //! lie one after the other without padding, and nothing but attention looks beyond its own row.
 
+mod distinct;
 mod embeddings;
 mod layer;
 mod relative;
@@ -17,6 +18,7 @@ use crate::directory::EncoderConfig;
 use crate::error::{ModelError, RunError};
 use crate::weights::Weights;
 use crate::workspace::Workspace;
+pub(crate) use distinct::Distinct;
 use embeddings::Embeddings;
 pub(crate) use layer::load_linear;
 use layer::{Layer, Step};
@@ -88,13 +90,7 @@ impl Encoder {
     ) -> Result<(), RunError> {
         let size = batch.tokens() * self.config.hidden;
         ws.x.ensure(size);
-        self.embeddings.run(
-            cpu,
-            &self.config,
-            batch,
-            &mut ws.positions,
-            part_mut(&mut ws.x, size),
-        )?;
+        self.begin(cpu, batch, ws)?;
         watch(part(&ws.x, size));
         let step = Step {
             config: &self.config,
@@ -107,6 +103,9 @@ impl Encoder {
         let last = self.layers.len().saturating_sub(1);
         for (index, layer) in self.layers.iter().enumerate() {
             let rows = if index == last { rows } else { Rows::All };
+            if index > 0 {
+                layer.queries_keys_values(cpu, batch.tokens(), ws)?;
+            }
             layer.run(cpu, &step, rows, ws)?;
             let size = match rows {
                 Rows::All => size,
@@ -114,6 +113,29 @@ impl Encoder {
             };
             watch(part(&ws.x, size));
         }
+        Ok(())
+    }
+
+    /// Leaves the embeddings in `ws.x` and the first layer's queries, keys and values in `ws.qkv`,
+    /// computed once for each distinct token.
+    fn begin(
+        &self,
+        cpu: Cpu<'_>,
+        batch: &TokenBatch<'_>,
+        ws: &mut Workspace,
+    ) -> Result<(), RunError> {
+        let (config, hidden) = (&self.config, self.config.hidden);
+        self.embeddings
+            .find(config, batch, &mut ws.positions, &mut ws.distinct);
+        let count = ws.distinct.count();
+        let x = part_mut(&mut ws.x, count * hidden);
+        self.embeddings.run(cpu, config, &ws.distinct, x)?;
+        if let Some(first) = self.layers.first() {
+            ws.qkv.ensure(batch.tokens() * 3 * hidden);
+            first.queries_keys_values(cpu, count, ws)?;
+            ws.distinct.spread(&mut ws.qkv, 3 * hidden);
+        }
+        ws.distinct.spread(&mut ws.x, hidden);
         Ok(())
     }
 }
