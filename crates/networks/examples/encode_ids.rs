@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use batchwright_networks::{LoadOptions, ModelDirectory, Network, TokenBatch, Workspace};
+use batchwright_networks::{LoadOptions, ModelDirectory, Network, Operator, TokenBatch, Workspace};
 use kernels::Solo;
 
 /// Rounds of which the fastest counts: a shared machine only ever slows one down.
@@ -64,8 +64,32 @@ fn main() -> Result<(), Box<dyn Error>> {
             );
         }
     }
+    profile(&network, &cut(&short(), budget))?;
     if let Some(peak) = peak_memory() {
         println!("peak memory {peak}");
+    }
+    Ok(())
+}
+
+/// One worker's time by operator over the short texts.
+fn profile(network: &Network, batches: &[Vec<usize>]) -> Result<(), Box<dyn Error>> {
+    let mut ws = Workspace::default();
+    work(network, batches, &AtomicUsize::new(0), &mut ws)?;
+    ws.take_profile();
+    work(network, batches, &AtomicUsize::new(0), &mut ws)?;
+    let (profile, peak) = (ws.take_profile(), kernels::peak_gflops(network.isa(), 1));
+    let total = profile.total().time.as_secs_f64();
+    println!("operator                share  of peak");
+    for operator in Operator::ALL {
+        let cost = profile.cost(operator);
+        let seconds = cost.time.as_secs_f64();
+        let rate = cost.operations as f64 / 1e9 / seconds;
+        println!(
+            "{:22} {:5.1} %  {:5.1} %",
+            operator.name(),
+            100.0 * seconds / total,
+            100.0 * rate / peak
+        );
     }
     Ok(())
 }

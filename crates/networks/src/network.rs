@@ -7,6 +7,7 @@ use crate::directory::{EncoderConfig, Head as SavedHead, ModelDirectory};
 use crate::encoder::{Encoder, Rows};
 use crate::error::{ModelError, RunError};
 use crate::heads::{EmbeddingHead, SequenceHead, TokenHead};
+use crate::profile::Operator;
 use crate::task::{Normalize, Task};
 use crate::weights::Weights;
 use crate::workspace::Workspace;
@@ -142,11 +143,15 @@ impl Network {
             Head::Token(_) => Rows::All,
         };
         self.encoder.run(cpu, batch, rows, ws, |_| {})?;
-        match &self.head {
+        // Out of the workspace while the head has that.
+        let mut profile = ws.take_profile();
+        let done = profile.measure(Operator::Head, 0, || match &self.head {
             Head::Embedding(head) => head.run(cpu, batch, ws, answers),
             Head::Sequence(head) => head.run(cpu, batch.texts(), ws, answers),
             Head::Token(head) => head.run(cpu, batch.tokens(), ws, answers),
-        }
+        });
+        ws.profile = profile;
+        done
     }
 
     /// Every hidden state of a batch, each `[tokens * hidden]`: the embeddings' output, then each

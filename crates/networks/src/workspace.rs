@@ -3,6 +3,7 @@
 use kernels::{AlignedVec, AttentionScratch};
 
 use crate::encoder::Distinct;
+use crate::profile::Profile;
 
 /// Room for the activations of one batch. It grows to the largest batch that it has seen and is
 /// then reused, so that a worker allocates nothing in steady state. One workspace serves any number
@@ -26,9 +27,15 @@ pub struct Workspace {
     pub(crate) rows_a: AlignedVec<f32>,
     pub(crate) rows_b: AlignedVec<f32>,
     pub(crate) attention: AttentionScratch,
+    pub(crate) profile: Profile,
 }
 
 impl Workspace {
+    /// What the operators have cost since the last call; counting begins anew.
+    pub fn take_profile(&mut self) -> Profile {
+        std::mem::take(&mut self.profile)
+    }
+
     /// Bytes that the buffers take.
     pub fn bytes(&self) -> usize {
         [

@@ -1,12 +1,13 @@
 //! One layer: attention and feed-forward network, each followed by residual and layer norm.
 
-use kernels::{AlignedVec, AttentionInput, Cpu, Epilogue, Isa, Linear, LinearPart, PositionBias};
+use kernels::{AttentionInput, Cpu, Epilogue, Isa, Linear, LinearPart, PositionBias};
 
 use super::Rows;
 use super::slices::{part, part_mut};
 use crate::directory::EncoderConfig;
 use crate::error::{ModelError, RunError};
 use crate::families::LayerNames;
+use crate::profile::Operator;
 use crate::weights::{Norm, Scope};
 use crate::workspace::Workspace;
 
@@ -59,17 +60,18 @@ impl Layer {
     ) -> Result<(), RunError> {
         let (inputs, outputs) = (self.qkv.in_features(), self.qkv.out_features());
         ws.qkv.ensure(rows * outputs);
-        self.qkv.apply(
-            cpu.team,
-            part(&ws.x, rows * inputs),
-            Epilogue::Bias,
-            part_mut(&mut ws.qkv, rows * outputs),
-        )?;
+        let x = part(&ws.x, rows * inputs);
+        let qkv = part_mut(&mut ws.qkv, rows * outputs);
+        let (operator, operations) = (Operator::QueriesKeysValues, self.qkv.operations(rows));
+        ws.profile.measure(operator, operations, || {
+            self.qkv.apply(cpu.team, x, Epilogue::Bias, qkv)
+        })?;
         Ok(())
     }
 
-    /// From `ws.x` and its queries, keys and values in `ws.qkv` to `ws.x`. With [`Rows::First`] only the first token of each text goes on behind
-    /// the attention, and `ws.x` holds one row a text afterwards.
+    /// From `ws.x` and its queries, keys and values in `ws.qkv` to `ws.x`. With [`Rows::First`] only
+    /// the first token of each text goes on behind the attention, and `ws.x` holds one row a text
+    /// afterwards.
     pub(crate) fn run(
         &self,
         cpu: Cpu<'_>,
@@ -77,45 +79,32 @@ impl Layer {
         rows: Rows,
         ws: &mut Workspace,
     ) -> Result<(), RunError> {
-        let Workspace {
-            x,
-            y,
-            qkv,
-            attended,
-            inner,
-            attention,
-            ..
-        } = ws;
         let hidden = step.config.hidden;
         let tokens: usize = step.lengths.iter().sum();
-        attended.ensure(tokens * hidden);
+        ws.attended.ensure(tokens * hidden);
         let input = AttentionInput {
-            qkv: part(qkv, tokens * 3 * hidden),
+            qkv: part(&ws.qkv, tokens * 3 * hidden),
             lengths: step.lengths,
             heads: step.config.heads,
             head_dim: step.config.head_dim(),
             position_bias: step.bias,
         };
-        kernels::attention(cpu, input, attention, part_mut(attended, tokens * hidden))?;
+        let attended = part_mut(&mut ws.attended, tokens * hidden);
+        // Scores, and values weighted by them.
+        let squares = step.lengths.iter().map(|length| length * length);
+        let operations = 4 * hidden * squares.sum::<usize>();
+        ws.profile.measure(Operator::Attention, operations, || {
+            kernels::attention(cpu, input, &mut ws.attention, attended)
+        })?;
         let rows = match rows {
             Rows::All => tokens,
             Rows::First => {
-                keep_first(x, step.lengths, hidden);
-                keep_first(attended, step.lengths, hidden);
+                keep_first(&mut ws.x, step.lengths, hidden);
+                keep_first(&mut ws.attended, step.lengths, hidden);
                 step.lengths.len()
             }
         };
-        self.rest(
-            cpu,
-            step.config,
-            rows,
-            Buffers {
-                x,
-                y,
-                attended,
-                inner,
-            },
-        )
+        self.rest(cpu, step.config, rows, ws)
     }
 
     /// Everything behind the attention; each row by itself.
@@ -124,34 +113,39 @@ impl Layer {
         cpu: Cpu<'_>,
         config: &EncoderConfig,
         rows: usize,
-        buffers: Buffers<'_>,
+        ws: &mut Workspace,
     ) -> Result<(), RunError> {
-        let Buffers {
-            x,
-            y,
-            attended,
-            inner,
-        } = buffers;
         let (hidden, width, eps) = (config.hidden, config.intermediate, config.layer_norm_eps);
-        y.ensure(rows * hidden);
-        inner.ensure(rows.min(FEED_FORWARD_ROWS) * width);
-        let x = part_mut(x, rows * hidden);
-        let y = part_mut(y, rows * hidden);
-        self.attention_output.apply(
-            cpu.team,
-            part(attended, rows * hidden),
-            Epilogue::Residual(x),
-            y,
-        )?;
-        kernels::layer_norm(cpu, y, self.attention_norm.with(eps))?;
+        ws.y.ensure(rows * hidden);
+        ws.inner.ensure(rows.min(FEED_FORWARD_ROWS) * width);
+        let x = part_mut(&mut ws.x, rows * hidden);
+        let y = part_mut(&mut ws.y, rows * hidden);
+        let attended = part(&ws.attended, rows * hidden);
+        let profile = &mut ws.profile;
+
+        let operations = self.attention_output.operations(rows);
+        profile.measure(Operator::AttentionOutput, operations, || {
+            let epilogue = Epilogue::Residual(x);
+            self.attention_output.apply(cpu.team, attended, epilogue, y)
+        })?;
+        profile.measure(Operator::LayerNorm, 0, || {
+            kernels::layer_norm(cpu, y, self.attention_norm.with(eps))
+        })?;
         let block = FEED_FORWARD_ROWS * hidden;
         for (x, y) in x.chunks_mut(block).zip(y.chunks(block)) {
-            let inner = part_mut(inner, y.len() / hidden * width);
-            self.up
-                .apply(cpu.team, y, Epilogue::Activate(config.activation), inner)?;
-            self.down.apply(cpu.team, inner, Epilogue::Residual(y), x)?;
+            let rows = y.len() / hidden;
+            let inner = part_mut(&mut ws.inner, rows * width);
+            profile.measure(Operator::Up, self.up.operations(rows), || {
+                let epilogue = Epilogue::Activate(config.activation);
+                self.up.apply(cpu.team, y, epilogue, inner)
+            })?;
+            profile.measure(Operator::Down, self.down.operations(rows), || {
+                self.down.apply(cpu.team, inner, Epilogue::Residual(y), x)
+            })?;
         }
-        kernels::layer_norm(cpu, x, self.output_norm.with(eps))?;
+        profile.measure(Operator::LayerNorm, 0, || {
+            kernels::layer_norm(cpu, x, self.output_norm.with(eps))
+        })?;
         Ok(())
     }
 }
@@ -162,13 +156,6 @@ pub(crate) struct Step<'a> {
     pub(crate) config: &'a EncoderConfig,
     pub(crate) lengths: &'a [usize],
     pub(crate) bias: Option<PositionBias<'a>>,
-}
-
-struct Buffers<'a> {
-    x: &'a mut AlignedVec<f32>,
-    y: &'a mut AlignedVec<f32>,
-    attended: &'a mut AlignedVec<f32>,
-    inner: &'a mut AlignedVec<f32>,
 }
 
 /// Moves the first row of each text to the front.

@@ -16,6 +16,7 @@ use kernels::{Cpu, Isa, PositionBias};
 use crate::batch::TokenBatch;
 use crate::directory::EncoderConfig;
 use crate::error::{ModelError, RunError};
+use crate::profile::Operator;
 use crate::weights::Weights;
 use crate::workspace::Workspace;
 pub(crate) use distinct::Distinct;
@@ -125,17 +126,21 @@ impl Encoder {
         ws: &mut Workspace,
     ) -> Result<(), RunError> {
         let (config, hidden) = (&self.config, self.config.hidden);
-        self.embeddings
-            .find(config, batch, &mut ws.positions, &mut ws.distinct);
+        ws.profile.measure(Operator::Embeddings, 0, || {
+            self.embeddings
+                .find(config, batch, &mut ws.positions, &mut ws.distinct);
+            let x = part_mut(&mut ws.x, ws.distinct.count() * hidden);
+            self.embeddings.run(cpu, config, &ws.distinct, x)
+        })?;
         let count = ws.distinct.count();
-        let x = part_mut(&mut ws.x, count * hidden);
-        self.embeddings.run(cpu, config, &ws.distinct, x)?;
         if let Some(first) = self.layers.first() {
             ws.qkv.ensure(batch.tokens() * 3 * hidden);
             first.queries_keys_values(cpu, count, ws)?;
-            ws.distinct.spread(&mut ws.qkv, 3 * hidden);
         }
-        ws.distinct.spread(&mut ws.x, hidden);
+        ws.profile.measure(Operator::Embeddings, 0, || {
+            ws.distinct.spread(&mut ws.qkv, 3 * hidden);
+            ws.distinct.spread(&mut ws.x, hidden);
+        });
         Ok(())
     }
 }
