@@ -3,6 +3,7 @@
 use tokenizers::{Encoding, PostProcessor, PostProcessorWrapper, Token};
 
 use crate::encoded::TokenSpan;
+use crate::options::Offsets;
 
 /// The order of special tokens and texts, with the type id of each.
 ///
@@ -31,8 +32,8 @@ enum What {
 
 /// The tokens of one text, without special tokens, already cut.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Part {
-    pub(crate) ids: Vec<u32>,
+pub(crate) struct Part<'a> {
+    pub(crate) ids: &'a [u32],
     /// One a token where they were asked for, else none.
     pub(crate) spans: Vec<TokenSpan>,
 }
@@ -78,32 +79,38 @@ impl Template {
         })
     }
 
-    /// Sets the special tokens around the texts: ids, type ids (empty if all are zero), spans
-    /// (meaningful only where the parts have some).
+    /// Sets the special tokens around the texts: ids, type ids (empty if all are zero), spans if
+    /// they are wanted.
     pub(crate) fn arrange(
         &self,
-        first: &Part,
-        second: Option<&Part>,
-    ) -> (Vec<u32>, Vec<u8>, Vec<TokenSpan>) {
+        first: &Part<'_>,
+        second: Option<&Part<'_>>,
+        offsets: Offsets,
+    ) -> (Vec<u32>, Vec<u8>, Option<Vec<TokenSpan>>) {
         let nothing = Part::default();
         let second = second.unwrap_or(&nothing);
         let tokens = first.ids.len() + second.ids.len() + self.added;
         let mut ids = Vec::with_capacity(tokens);
         let mut types = Vec::with_capacity(if self.typed { tokens } else { 0 });
-        let mut spans = Vec::with_capacity(first.spans.len() + second.spans.len() + self.added);
+        let mut spans = (offsets == Offsets::Keep).then(|| Vec::with_capacity(tokens));
+        let mut span = |of: &[TokenSpan]| {
+            if let Some(spans) = &mut spans {
+                spans.extend_from_slice(of);
+            }
+        };
         for piece in &self.pieces {
             match piece.what {
                 What::Special(id) => {
                     ids.push(id);
-                    spans.push(TokenSpan::SPECIAL);
+                    span(&[TokenSpan::SPECIAL]);
                 }
                 What::First => {
-                    ids.extend_from_slice(&first.ids);
-                    spans.extend_from_slice(&first.spans);
+                    ids.extend_from_slice(first.ids);
+                    span(&first.spans);
                 }
                 What::Second => {
-                    ids.extend_from_slice(&second.ids);
-                    spans.extend_from_slice(&second.spans);
+                    ids.extend_from_slice(second.ids);
+                    span(&second.spans);
                 }
             }
             if self.typed {
@@ -130,9 +137,9 @@ mod tests {
     use tokenizers::processors::bert::BertProcessing;
     use tokenizers::processors::roberta::RobertaProcessing;
 
-    fn part(ids: &[u32]) -> Part {
+    fn part(ids: &[u32]) -> Part<'_> {
         Part {
-            ids: ids.to_vec(),
+            ids,
             spans: Vec::new(),
         }
     }
@@ -167,7 +174,7 @@ mod tests {
         for (name, post, arity, ids, types) in cases {
             let template = Template::probe(post, arity).unwrap();
             let second = (arity == Arity::Pair).then(|| part(&[9]));
-            let got = template.arrange(&part(&[7, 8]), second.as_ref());
+            let got = template.arrange(&part(&[7, 8]), second.as_ref(), Offsets::Skip);
             table.equal(format!("{name} {arity:?}"), &(got.0, got.1), &(ids, types));
         }
         table.finish();

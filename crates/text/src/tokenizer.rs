@@ -5,8 +5,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use tokenizers::PostProcessorWrapper;
 use tokenizers::models::ModelWrapper;
-use tokenizers::{Encoding, PostProcessor, PostProcessorWrapper};
 
 use crate::encoded::{Encoded, TokenSpan};
 use crate::error::{TextError, TokenCount};
@@ -14,14 +14,18 @@ use crate::input::Input;
 use crate::locality::Locality;
 use crate::options::{Encode, Limits, Offsets, OnLong, Truncate};
 use crate::template::{Arity, Part, Template};
+use crate::tokens::{Place, Tokens, Unit};
 use crate::truncate::{kept, longest_first, odd_token_matters};
 use crate::window::{first_size, window};
+use crate::wordpiece::WordPiece;
 use crate::words::Words;
 
 /// A model's tokenizer. Shared by reference between threads.
 pub struct Tokenizer {
     /// Without padding, truncation and post-processor: it gives the bare tokens of one text.
     inner: tokenizers::Tokenizer,
+    /// The same tokens sooner, where the file and the text are of the usual kind.
+    wordpiece: Option<WordPiece>,
     post: Option<PostProcessorWrapper>,
     single: Template,
     pair: Template,
@@ -33,8 +37,8 @@ pub struct Tokenizer {
 
 /// The tokens of one text, before special tokens.
 struct Bare {
-    encoding: Encoding,
-    /// The tokens in `encoding` that are those of the whole text.
+    tokens: Tokens,
+    /// The tokens that are those of the whole text.
     sure: Range<usize>,
     /// Whether that is all of them.
     whole: bool,
@@ -98,6 +102,7 @@ impl Tokenizer {
             pair: Template::probe(post.as_ref(), Arity::Pair).map_err(malformed(path))?,
             words: Words::of(&inner),
             locality: Locality::of(normalizer.as_ref(), splitter.as_ref()),
+            wordpiece: WordPiece::of(&inner, post.as_ref(), &bytes),
             limits,
             fingerprint: *blake3::hash(&bytes).as_bytes(),
             inner,
@@ -165,13 +170,12 @@ impl Tokenizer {
         let (keep_first, keep_second) = longest_first(n, m, room);
 
         let truncated = keep_first < n || keep_second < m;
-        let first = self.part(&first, bare, keep_first, how)?;
-        let second = match (second, other) {
-            (Some(job), Some(bare)) => Some(self.part(&job, bare, keep_second, how)?),
+        let first = self.part(&first, &bare, keep_first, how)?;
+        let second = match (&second, &other) {
+            (Some(job), Some(bare)) => Some(self.part(job, bare, keep_second, how)?),
             _ => None,
         };
-        let (ids, types, spans) = template.arrange(&first, second.as_ref());
-        let offsets = (how.offsets == Offsets::Keep).then_some(spans);
+        let (ids, types, offsets) = template.arrange(&first, second.as_ref(), how.offsets);
         Ok(Encoded {
             ids,
             types,
@@ -207,11 +211,11 @@ impl Tokenizer {
             let part = &job.text[window.bytes.clone()];
             // Offsets in bytes say which tokens to believe; where characters are wanted, the limits
             // of belief are counted in characters instead.
-            let (encoding, safe) = match how.offsets {
+            let start = window.bytes.start;
+            let (unit, safe) = match how.offsets {
                 Offsets::Skip => {
-                    let start = window.bytes.start;
                     let safe = window.safe.start - start..window.safe.end - start;
-                    (self.inner.encode(part, false), safe)
+                    (Unit::Bytes, safe)
                 }
                 Offsets::Keep => {
                     let characters = |from: usize, to: usize| {
@@ -219,22 +223,18 @@ impl Tokenizer {
                         // Bytes that begin a character.
                         bytes.iter().filter(|byte| (**byte as i8) >= -0x40).count()
                     };
-                    let start = characters(window.bytes.start, window.safe.start);
-                    let safe = start..start + characters(window.safe.start, window.safe.end);
-                    (self.inner.encode_char_offsets(part, false), safe)
+                    let first = characters(start, window.safe.start);
+                    let safe = first..first + characters(window.safe.start, window.safe.end);
+                    (Unit::Characters, safe)
                 }
             };
-            let encoding = encoding.map_err(refused)?;
-            let offsets = encoding.get_offsets();
+            let tokens = self.tokens(part, Some(unit))?;
+            let places = tokens.places.iter();
             let sure = match how.truncate {
-                Truncate::Right => 0..offsets.iter().take_while(|o| o.1 <= safe.end).count(),
+                Truncate::Right => 0..places.take_while(|p| p.end <= safe.end).count(),
                 Truncate::Left => {
-                    let trusted = offsets
-                        .iter()
-                        .rev()
-                        .take_while(|o| o.0 >= safe.start)
-                        .count();
-                    offsets.len() - trusted..offsets.len()
+                    let trusted = places.rev().take_while(|p| p.start >= safe.start).count();
+                    tokens.ids.len() - trusted..tokens.ids.len()
                 }
             };
             if sure.len() > room {
@@ -243,7 +243,7 @@ impl Tokenizer {
                     Offsets::Keep => job.text[..window.bytes.start].chars().count(),
                 };
                 return Ok(Bare {
-                    encoding,
+                    tokens,
                     sure,
                     whole: false,
                     skipped,
@@ -256,59 +256,75 @@ impl Tokenizer {
 
     /// All tokens of one text.
     fn all_of(&self, job: &Job<'_>, offsets: Offsets) -> Result<Bare, TextError> {
-        let encoding = match offsets {
-            Offsets::Skip => self.inner.encode_fast(&*job.text, false),
-            Offsets::Keep => self.inner.encode_char_offsets(&*job.text, false),
-        };
-        let encoding = encoding.map_err(refused)?;
+        let places = (offsets == Offsets::Keep).then_some(Unit::Characters);
+        let tokens = self.tokens(&job.text, places)?;
         Ok(Bare {
-            sure: 0..encoding.len(),
-            encoding,
+            sure: 0..tokens.ids.len(),
+            tokens,
             whole: true,
             skipped: 0,
         })
     }
 
+    /// Tokens of a text or of a part of one, and where they stand if that is wanted.
+    fn tokens(&self, text: &str, places: Option<Unit>) -> Result<Tokens, TextError> {
+        if let Some(wordpiece) = &self.wordpiece
+            && let Some(tokens) = wordpiece.tokens(text, places)
+        {
+            return Ok(tokens);
+        }
+        let encoding = match places {
+            None => self.inner.encode_fast(text, false),
+            Some(Unit::Bytes) => self.inner.encode(text, false),
+            Some(Unit::Characters) => self.inner.encode_char_offsets(text, false),
+        };
+        Ok(Tokens::of(encoding.map_err(refused)?, places))
+    }
+
     /// Cuts a text's tokens down to `keep`, and finds where they stand.
-    fn part(
+    fn part<'b>(
         &self,
         job: &Job<'_>,
-        bare: Bare,
+        bare: &'b Bare,
         keep: usize,
         how: &Encode,
-    ) -> Result<Part, TextError> {
+    ) -> Result<Part<'b>, TextError> {
         let chosen = kept(bare.sure.len(), keep, how.truncate);
         let range = bare.sure.start + chosen.start..bare.sure.start + chosen.end;
-        let ids = bare.encoding.get_ids()[range.clone()].to_vec();
-        if how.offsets == Offsets::Skip {
-            return Ok(Part {
-                ids,
-                spans: Vec::new(),
-            });
-        }
-        let mut encoding = slice(&bare.encoding, range);
-        if let Some(post) = &self.post {
-            // Byte-level tokenizers take the space before a word off its offsets here.
-            encoding = post.process(encoding, None, false).map_err(refused)?;
-        }
-        let spans = self.spans(job, &encoding, bare.skipped);
+        let ids = &bare.tokens.ids[range.clone()];
+        let spans = match how.offsets {
+            Offsets::Skip => Vec::new(),
+            Offsets::Keep => {
+                let places = bare.tokens.processed(range, self.post.as_ref());
+                self.spans(job, ids, &places.map_err(refused)?, bare.skipped)
+            }
+        };
         Ok(Part { ids, spans })
     }
 
-    fn spans(&self, job: &Job<'_>, encoding: &Encoding, skipped: usize) -> Vec<TokenSpan> {
+    fn spans(
+        &self,
+        job: &Job<'_>,
+        ids: &[u32],
+        places: &[Place],
+        skipped: usize,
+    ) -> Vec<TokenSpan> {
         let mut word = 0;
-        let mut spans = Vec::with_capacity(encoding.len());
+        let mut spans = Vec::with_capacity(ids.len());
         let spaces = self.words.spaces(&job.text);
-        for (i, &(start, end)) in encoding.get_offsets().iter().enumerate() {
-            let (start, end) = (start + skipped, end + skipped);
-            let token = (encoding.get_ids()[i], encoding.get_tokens()[i].as_str());
-            if i > 0 && !self.words.continues(token, start..end, &spaces) {
+        for (i, (&id, place)) in ids.iter().zip(places).enumerate() {
+            let place = Place {
+                start: place.start + skipped,
+                end: place.end + skipped,
+                ..*place
+            };
+            if i > 0 && !self.words.continues(id, place, &spaces) {
                 word += 1;
             }
-            let special = end <= job.prompt && start < job.prompt;
+            let special = place.end <= job.prompt && place.start < job.prompt;
             spans.push(TokenSpan {
-                start: start.saturating_sub(job.prompt),
-                end: end.saturating_sub(job.prompt),
+                start: place.start.saturating_sub(job.prompt),
+                end: place.end.saturating_sub(job.prompt),
                 word: (!special).then_some(word),
                 special,
             });
@@ -339,21 +355,6 @@ impl<'a> Job<'a> {
             },
         }
     }
-}
-
-/// Some of an encoding's tokens. The library's own truncation also keeps all that is cut off.
-fn slice(encoding: &Encoding, range: Range<usize>) -> Encoding {
-    Encoding::new(
-        encoding.get_ids()[range.clone()].to_vec(),
-        encoding.get_type_ids()[range.clone()].to_vec(),
-        encoding.get_tokens()[range.clone()].to_vec(),
-        encoding.get_word_ids()[range.clone()].to_vec(),
-        encoding.get_offsets()[range.clone()].to_vec(),
-        encoding.get_special_tokens_mask()[range.clone()].to_vec(),
-        encoding.get_attention_mask()[range].to_vec(),
-        Vec::new(),
-        Default::default(),
-    )
 }
 
 fn refused(error: tokenizers::Error) -> TextError {

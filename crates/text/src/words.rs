@@ -1,8 +1,8 @@
 //! Which tokens are parts of one word.
 
-use std::ops::Range;
-
 use tokenizers::models::ModelWrapper;
+
+use crate::tokens::Place;
 
 /// How the tokens of a word are told from the next word's, in transformers' aggregation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +45,10 @@ impl Words {
     }
 
     /// Whether a token is of the same word as the one before it.
-    pub(crate) fn continues(
-        self,
-        token: (u32, &str),
-        place: Range<usize>,
-        spaces: &[bool],
-    ) -> bool {
+    pub(crate) fn continues(self, id: u32, place: Place, spaces: &[bool]) -> bool {
         match self {
-            Words::Marked { unknown } | Words::Spaced { unknown } if unknown == Some(token.0) => {
-                false
-            }
-            Words::Marked { .. } => token.1.chars().count() != place.len(),
+            Words::Marked { unknown } | Words::Spaced { unknown } if unknown == Some(id) => false,
+            Words::Marked { .. } => place.written != (place.start..place.end).len(),
             Words::Spaced { .. } => {
                 let space = |at: usize| spaces.get(at).copied().unwrap_or(false);
                 place.start > 0 && !space(place.start - 1) && !space(place.start)
@@ -89,7 +82,12 @@ mod tests {
         ];
         let mut table = testing::CaseTable::new("words are told apart as in transformers");
         for (words, token, place, want) in cases {
-            let got = words.continues(token, place.clone(), &words.spaces(text));
+            let at = Place {
+                start: place.start,
+                end: place.end,
+                written: token.1.chars().count(),
+            };
+            let got = words.continues(token.0, at, &words.spaces(text));
             table.equal(format!("{words:?} {token:?} {place:?}"), &got, &want);
         }
         table.finish();

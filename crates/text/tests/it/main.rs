@@ -6,6 +6,7 @@
 )]
 
 mod golden;
+mod library;
 mod long;
 mod properties;
 
