@@ -10,7 +10,13 @@ pub struct Budget {
     pub tokens: usize,
     /// Most rows in a batch; at least 1.
     pub rows: usize,
+    /// Workers that run the batches. With more than one the last batches shrink, so that none is left
+    /// with a whole batch when the others are done.
+    pub workers: usize,
 }
+
+/// Batches do not shrink below this at a window's end: they would cost more than waiting does.
+const LEAST_TOKENS: usize = 96;
 
 impl Budget {
     /// A budget of tokens with no bound on rows.
@@ -18,6 +24,27 @@ impl Budget {
         Self {
             tokens: tokens.max(1),
             rows: usize::MAX,
+            workers: 1,
+        }
+    }
+
+    /// The same budget for batches that so many workers run.
+    pub fn workers(self, workers: usize) -> Self {
+        Self {
+            workers: workers.max(1),
+            ..self
+        }
+    }
+
+    /// The budget of the next batch where `rest` tokens are left: a fair share of them.
+    pub(crate) fn at_end(self, rest: usize) -> Self {
+        if self.workers == 1 {
+            return self;
+        }
+        let fair = rest.div_ceil(self.workers).max(LEAST_TOKENS);
+        Self {
+            tokens: self.tokens.min(fair),
+            ..self
         }
     }
 
@@ -55,10 +82,8 @@ impl Share {
             return Share::Team;
         }
         let fair = total_tokens.div_ceil(workers.max(1)).max(1);
-        Share::Batches(Budget {
-            tokens: budget.tokens.min(fair),
-            ..budget
-        })
+        let tokens = budget.tokens.min(fair);
+        Share::Batches(Budget { tokens, ..budget }.workers(workers))
     }
 }
 
@@ -89,8 +114,8 @@ mod tests {
             (512, 1, Share::Team),
             (200, 20, Share::Team),
             (0, 0, Share::Team),
-            (300, 30, Share::Batches(Budget::tokens(150))),
-            (4_000, 400, Share::Batches(Budget::tokens(200))),
+            (300, 30, Share::Batches(Budget::tokens(150).workers(2))),
+            (4_000, 400, Share::Batches(Budget::tokens(200).workers(2))),
         ] {
             assert_eq!(
                 Share::of(total, rows, 2, budget),
@@ -100,10 +125,7 @@ mod tests {
         }
         assert_eq!(
             Share::of(100, 10, 2, budget.rows(4)),
-            Share::Batches(Budget {
-                tokens: 50,
-                rows: 4
-            }),
+            Share::Batches(Budget::tokens(50).rows(4).workers(2)),
             "a bound on rows must hold even where all tokens fit one batch"
         );
     }

@@ -39,11 +39,15 @@ pub fn plan(lengths: &[u32], budget: Budget) -> Plan {
     let mut ends = Vec::new();
     let mut padding = Padding::default();
     let (mut rows, mut tokens, mut longest) = (0, 0, 0);
+    let mut rest: usize = lengths.iter().map(|&length| length as usize).sum();
+    let mut admitted = budget.at_end(rest);
     for (at, &row) in order.iter().enumerate() {
         let length = lengths[row as usize] as usize;
-        if !budget.admits(rows, tokens, length) {
+        if !admitted.admits(rows, tokens, length) {
             ends.push(at);
             padding.add_batch(rows, tokens, longest);
+            rest -= tokens;
+            admitted = budget.at_end(rest);
             (rows, tokens, longest) = (0, 0, 0);
         }
         rows += 1;
@@ -115,6 +119,24 @@ mod tests {
                 }
             }
             prop_assert!(seen.iter().all(|&n| n == 1));
+        }
+
+        /// One worker would end alone with a whole batch, up to half of a small job.
+        #[test]
+        fn workers_end_together(
+            lengths in prop::collection::vec(1u32..64, 1..400),
+            workers in 2usize..5,
+        ) {
+            let plan = plan(&lengths, Budget::tokens(384).workers(workers));
+            let mut ends = vec![0usize; workers];
+            for batch in plan.batches() {
+                let tokens: usize = batch.iter().map(|&r| lengths[r as usize] as usize).sum();
+                if let Some(first) = ends.iter_mut().min() {
+                    *first += tokens;
+                }
+            }
+            let (least, most) = (ends.iter().min(), ends.iter().max());
+            prop_assert!(most.unwrap() - least.unwrap() <= 192, "{ends:?}");
         }
 
         /// Two neighbouring batches that would have fitted one are a batch too many.

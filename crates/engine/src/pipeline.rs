@@ -232,13 +232,7 @@ impl<P> Prepare<P> {
         let total: usize = lengths.iter().map(|&length| length as usize).sum();
         let share = Share::of(total, missing, self.settings.threads, self.settings.budget);
         let (budget, workers) = match share {
-            Share::Team => (
-                Budget {
-                    tokens: usize::MAX,
-                    rows: usize::MAX,
-                },
-                Workers::Team,
-            ),
+            Share::Team => (Budget::tokens(usize::MAX), Workers::Team),
             Share::Batches(budget) => (budget, Workers::One),
         };
         let plan = batch::plan(&lengths, budget);
