@@ -108,21 +108,19 @@ impl Panels for Panels8 {
     unsafe fn accumulate<D: Dot>(&self, d: D, rows: Rows<'_>, depth: Range<usize>, panel: usize) {
         let weights = rows.parts.panel8(panel, depth.start);
         let groups = depth.start / GROUP..depth.end / GROUP;
+        let block = (depth.start / rows.parts.block, rows.parts.block / GROUP);
+        let (pairs, block_sums) = rows.parts.block_sums(panel);
+        let pairs = if depth.start == 0 { pairs } else { 0 };
         let mut i = 0;
         while i < rows.count {
             let count = D::ROWS8.min(rows.count - i);
+            let row = rows.first + i;
             // SAFETY: rows, sums and groups exist by the caller's promise, the panel by `panel8`.
             unsafe {
                 let sums = self.0.add((rows.slot + i) * PANEL8);
-                if depth.start == 0 {
-                    let (pairs, block_sums) = rows.parts.block_sums(panel);
-                    for j in 0..count {
-                        let offsets = rows.quantized.offsets(rows.first + i + j);
-                        d.offsets(pairs, offsets, block_sums, sums.add(j * PANEL8));
-                    }
-                }
-                let block = rows.parts.block / GROUP;
-                let x = rows.quantized.eights(rows.first + i, groups.clone(), block);
+                let x = rows
+                    .quantized
+                    .eights(row, groups.clone(), block, (pairs, block_sums));
                 d.dot8(count, x, weights, sums);
             }
             i += count;
@@ -326,34 +324,49 @@ struct Finish<'a, D, P> {
 impl<D: Dot, P: Panels> WithMap for Finish<'_, D, P> {
     #[inline(always)]
     fn with<M: Map>(&mut self, map: M) {
-        let pairs = Twice(self.d.floats());
-        for row in 0..self.rows.count {
-            let at = row * self.stride;
-            let mut lane = 0;
-            while lane < self.width {
-                let count = (self.width - lane).min(2 * D::F::LANES);
-                let second = lane + D::F::LANES;
-                // SAFETY: `IntegerLinear::apply` has checked that `y` and the residual hold all rows, and
-                // hands no other part these rows and panels; `count` columns from `lane` on exist.
-                unsafe {
-                    let left = self.sums.value(self.d, self.rows, row, lane, self.scales);
-                    let right = self.sums.value(self.d, self.rows, row, second, self.scales);
-                    let mut value = pairs.add([left, right], pairs.load(self.bias.add(lane)));
-                    let to = self.y.add(at + lane);
-                    if count == 2 * D::F::LANES {
-                        if let Some(residual) = self.residual {
-                            value = pairs.add(value, pairs.load(residual.add(at + lane)));
-                        }
-                        pairs.store(to, map.apply(pairs, value));
-                    } else {
-                        if let Some(residual) = self.residual {
-                            let residual = pairs.load_some(residual.add(at + lane), count);
-                            value = pairs.add(value, residual);
-                        }
-                        pairs.store_some(to, count, map.apply(pairs, value));
+        // SAFETY: `IntegerLinear::apply` has checked that `y` and the residual hold all rows, and hands no
+        // other part these rows and panels; `width` columns of the panel exist.
+        unsafe {
+            for row in 0..self.rows.count {
+                if self.width == P::PANEL {
+                    for lane in (0..P::PANEL).step_by(2 * D::F::LANES) {
+                        self.pair(map, row, lane, 2 * D::F::LANES);
+                    }
+                } else {
+                    for lane in (0..self.width).step_by(2 * D::F::LANES) {
+                        self.pair(map, row, lane, (self.width - lane).min(2 * D::F::LANES));
                     }
                 }
-                lane += 2 * D::F::LANES;
+            }
+        }
+    }
+}
+
+impl<D: Dot, P: Panels> Finish<'_, D, P> {
+    /// Writes `count` values of a row, up to two vectors, from `lane` of the panel on.
+    ///
+    /// # Safety
+    /// They exist.
+    #[inline(always)]
+    unsafe fn pair<M: Map>(&self, map: M, row: usize, lane: usize, count: usize) {
+        let pairs = Twice(self.d.floats());
+        let at = row * self.stride + lane;
+        // SAFETY: the sums and scales of the panel exist, of `y` and the residual `count` values.
+        unsafe {
+            let half = |lane| self.sums.value(self.d, self.rows, row, lane, self.scales);
+            let value = [half(lane), half(lane + D::F::LANES)];
+            let mut value = pairs.add(value, pairs.load(self.bias.add(lane)));
+            let to = self.y.add(at);
+            if count == 2 * D::F::LANES {
+                if let Some(residual) = self.residual {
+                    value = pairs.add(value, pairs.load(residual.add(at)));
+                }
+                pairs.store(to, map.apply(pairs, value));
+            } else {
+                if let Some(residual) = self.residual {
+                    value = pairs.add(value, pairs.load_some(residual.add(at), count));
+                }
+                pairs.store_some(to, count, map.apply(pairs, value));
             }
         }
     }

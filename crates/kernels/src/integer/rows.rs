@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::product::SUMS;
 use super::{IntegerParts, Width};
 use crate::memory::AlignedVec;
-use crate::simd::Simd;
-use crate::simd::integer::{Dot, Rows8, Rows16};
+use crate::simd::integer::{Dot, GROUP, Rows8, Rows16};
+use crate::simd::{Simd, Twice};
 use crate::team::Shared;
 
 /// The largest magnitude of a 16-bit row. Of the 31 bits of a sum, this leaves weights of MiniLM 11 to 12
@@ -160,26 +160,31 @@ impl QuantizedRows {
         }
     }
 
-    /// The groups `groups` of 8-bit rows, for [`Dot::dot8`]; they begin with a block.
+    /// The groups `groups` of 8-bit rows, for [`Dot::dot8`]; they begin with block `block`.
     ///
     /// # Safety
-    /// `row` and the groups exist.
+    /// `row`, the groups and the block exist.
     #[inline(always)]
     pub(super) unsafe fn eights(
         &self,
         row: usize,
         groups: Range<usize>,
-        groups_of_block: usize,
+        (block, groups_of_block): (usize, usize),
+        (pairs, block_sums): (usize, *const i16),
     ) -> Rows8 {
         // SAFETY: by the caller's promise.
         unsafe {
-            let start = groups.start * crate::simd::integer::GROUP;
-            let block = groups.start / groups_of_block;
             Rows8 {
-                values: self.values.add(row * self.size.values + start),
+                values: self
+                    .values
+                    .add(row * self.size.values + groups.start * GROUP),
                 stride: self.size.values,
                 factors: self.factors.add(row * self.size.factors + block),
                 factor_stride: self.size.factors,
+                offsets: self.offsets.add(row * self.size.offsets),
+                offset_stride: self.size.offsets,
+                block_sums,
+                pairs,
                 block: groups_of_block,
                 groups: groups.len(),
             }
@@ -200,12 +205,6 @@ impl QuantizedRows {
             stride: self.size.values / size_of::<i16>(),
             pairs: pairs.len(),
         }
-    }
-
-    /// What stands for the zero points of an 8-bit row: for each block minus factor times zero point.
-    #[inline(always)]
-    pub(super) fn offsets(&self, row: usize) -> *const i16 {
-        self.offsets.wrapping_add(row * self.size.offsets)
     }
 
     /// The scale of a row's block; 8-bit rows have but block 0.
@@ -261,18 +260,18 @@ impl QuantizedRows {
                 ),
             )
         };
+        let s = d.floats();
         let mut widest = 0.0f32;
-        let mut poison = 0.0;
-        for (x, span) in x.chunks(block).zip(spans.iter_mut()) {
-            let range = range(d.floats(), x);
-            poison += range.poison;
-            let width = range.highest - range.lowest;
+        let mut poison = [s.zero(); 2];
+        for (x, to) in x.chunks(block).zip(spans.iter_mut()) {
+            let (lowest, highest) = span(s, x, &mut poison);
+            let width = highest - lowest;
             widest = widest.max(width);
-            *span = [range.lowest, width];
+            *to = [lowest, width];
         }
-        // A sum of zeroes is NaN where a value is NaN or infinite: every output must show that.
-        if poison != 0.0 || widest == f32::INFINITY || widest < SMALLEST_RANGE {
-            let broken = poison != 0.0 || widest == f32::INFINITY;
+        // Nothing but zeroes, or no numbers, which every output must show.
+        let broken = poisoned(s, poison) || widest == f32::INFINITY;
+        if broken || widest < SMALLEST_RANGE {
             *scale = if broken { f32::NAN } else { 0.0 };
             factors.fill(0);
             offsets.fill(0);
@@ -306,14 +305,16 @@ impl QuantizedRows {
     #[inline(always)]
     unsafe fn quantize16<D: Dot>(&self, d: D, parts: &IntegerParts, row: usize, x: &[f32]) {
         for (i, x) in x.chunks(parts.block).enumerate() {
-            let range = range(d.floats(), x);
-            let largest = range.highest.max(-range.lowest);
+            let s = d.floats();
+            let mut poison = [s.zero(); 2];
+            let (lowest, highest) = span(s, x, &mut poison);
+            let largest = highest.max(-lowest);
             // SAFETY: the row has room for as many blocks and values as `x` has.
             unsafe {
                 let to = self.values.add(row * self.size.values).cast::<i16>();
                 let to = to.add(i * parts.block);
                 let scale = &mut *self.scales.add(row * self.size.scales + i);
-                if range.poison != 0.0 {
+                if poisoned(s, poison) {
                     *scale = f32::NAN;
                     to.write_bytes(0, x.len());
                 } else if largest < SMALLEST_RANGE {
@@ -328,35 +329,38 @@ impl QuantizedRows {
     }
 }
 
-/// What a block of a row spans, zero included.
-struct Span {
-    lowest: f32,
-    highest: f32,
-    /// Zero; NaN where a value is NaN or infinite.
-    poison: f32,
+/// What a block of a row spans, zero included: its lowest value and its highest.
+///
+/// Adds to `poison` zeroes, or NaN where a value is NaN or infinite.
+#[inline(always)]
+fn span<S: Simd>(s: S, x: &[f32], poison: &mut [S::V; 2]) -> (f32, f32) {
+    let whole = x.len() - x.len() % (2 * S::LANES);
+    let (mut low, mut high) = ([s.zero(); 2], [s.zero(); 2]);
+    let mut take = |value: [S::V; 2]| {
+        for (i, value) in value.into_iter().enumerate() {
+            low[i] = s.min(low[i], value);
+            high[i] = s.max(high[i], value);
+            poison[i] = s.fma(value, s.zero(), poison[i]);
+        }
+    };
+    let (pairs, start) = (Twice(s), x.as_ptr());
+    let mut k = 0;
+    // SAFETY: two vectors, then what is left of the slice; zeroes in its place change nothing.
+    unsafe {
+        while k < whole {
+            take(pairs.load(start.add(k)));
+            k += 2 * S::LANES;
+        }
+        if k < x.len() {
+            take(pairs.load_some(start.add(k), x.len() - whole));
+        }
+    }
+    let low = s.sub(s.zero(), s.min(low[0], low[1]));
+    (-s.largest(low), s.largest(s.max(high[0], high[1])))
 }
 
+/// Whether a value was NaN or infinite.
 #[inline(always)]
-fn range<S: Simd>(s: S, x: &[f32]) -> Span {
-    let whole = x.len() - x.len() % S::LANES;
-    let (mut low, mut high, mut poison) = (s.zero(), s.zero(), s.zero());
-    let mut k = 0;
-    while k < x.len() {
-        // SAFETY: a vector, or what is left of the slice; zeroes in its place change nothing.
-        let value = unsafe {
-            if k < whole {
-                s.load(x.as_ptr().add(k))
-            } else {
-                s.load_some(x.as_ptr().add(k), x.len() - whole)
-            }
-        };
-        (low, high) = (s.min(low, value), s.max(high, value));
-        poison = s.fma(value, s.zero(), poison);
-        k += S::LANES;
-    }
-    Span {
-        lowest: -s.largest(s.sub(s.zero(), low)),
-        highest: s.largest(high),
-        poison: s.sum(poison),
-    }
+fn poisoned<S: Simd>(s: S, poison: [S::V; 2]) -> bool {
+    s.sum(s.add(poison[0], poison[1])) != 0.0
 }

@@ -30,6 +30,14 @@ pub(crate) struct Rows8 {
     pub(crate) factors: *const i32,
     /// Factors from a row to the next.
     pub(crate) factor_stride: usize,
+    /// For each pair of blocks, what is taken off for the zero points: minus factor times zero point.
+    pub(crate) offsets: *const i16,
+    /// Offsets from a row to the next.
+    pub(crate) offset_stride: usize,
+    /// The columns' sums over the same blocks, `[pairs][PANEL8][2]`.
+    pub(crate) block_sums: *const i16,
+    /// Pairs of blocks if sums begin with Σ offset · block's sum, none if they go on.
+    pub(crate) pairs: usize,
     /// Groups of a block.
     pub(crate) block: usize,
     /// Groups in all; the last block may be shorter.
@@ -68,19 +76,13 @@ pub(crate) trait Dot: Copy + Send + Sync {
     unsafe fn convert(self, from: *const i32) -> <Self::F as Simd>::V;
 
     /// Adds to `sums[i][j]`, `[rows][PANEL8]`, the products of row i with column j: for each block of K its
-    /// factor times Σ value·weight. The panel is `[K / 4][PANEL8][4]`. No value exceeds [`Dot::LEVELS`],
-    /// no lane of a group [`LANE_BOUND`]; sums wrap at 32 bits.
+    /// factor times Σ value·weight. Where there are pairs of offsets, the sums begin with Σ offset·block's
+    /// sum instead of what is there. The panel is `[K / 4][PANEL8][4]`. No value exceeds [`Dot::LEVELS`], no
+    /// lane of a group [`LANE_BOUND`]; sums wrap at 32 bits.
     ///
     /// # Safety
-    /// `1 <= rows <= ROWS8`; the rows, their factors, the panel, and the sums can be read, the sums written.
+    /// `1 <= rows <= ROWS8`, and there is a group; all that is named can be read, the sums written.
     unsafe fn dot8(self, rows: usize, x: Rows8, panel: *const i8, sums: *mut i32);
-
-    /// Puts into `sums`, `[columns]`, the products of one row with as many columns: `weights` is
-    /// `[pairs][columns][2]`. Sums wrap at 32 bits. It sets the sums off with the zero points.
-    ///
-    /// # Safety
-    /// `2·pairs` values of the row, the weights and [`PANEL8`] sums can be accessed.
-    unsafe fn offsets(self, pairs: usize, row: *const i16, weights: *const i16, sums: *mut i32);
 
     /// Puts into `sums`, `[rows][PANEL16]`, the products of the rows with the columns of a panel
     /// `[pairs][PANEL16][2]`. Sums wrap at 32 bits.

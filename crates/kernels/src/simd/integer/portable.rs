@@ -33,15 +33,6 @@ impl Dot for PortableDot {
     }
 
     #[inline(always)]
-    unsafe fn offsets(self, pairs: usize, row: *const i16, weights: *const i16, sums: *mut i32) {
-        // SAFETY: all by the caller's promise.
-        unsafe {
-            std::slice::from_raw_parts_mut(sums, PANEL8).fill(0);
-            pairs_of_row::<PANEL8>(pairs, row, weights, sums);
-        }
-    }
-
-    #[inline(always)]
     unsafe fn dot16(self, rows: usize, x: Rows16, panel: *const i16, sums: *mut i32) {
         for row in 0..rows {
             // SAFETY: all by the caller's promise.
@@ -78,7 +69,13 @@ pub(super) unsafe fn dot8(rows: usize, x: Rows8, panel: *const i8, sums: *mut i3
             let values = std::slice::from_raw_parts(x.values.add(row * x.stride), x.groups * GROUP);
             let blocks = x.groups.div_ceil(x.block);
             let factors = std::slice::from_raw_parts(x.factors.add(row * x.factor_stride), blocks);
-            let sums = std::slice::from_raw_parts_mut(sums.add(row * PANEL8), PANEL8);
+            let sums = sums.add(row * PANEL8);
+            if x.pairs > 0 {
+                std::slice::from_raw_parts_mut(sums, PANEL8).fill(0);
+                let offsets = x.offsets.add(row * x.offset_stride);
+                pairs_of_row::<PANEL8>(x.pairs, offsets, x.block_sums, sums);
+            }
+            let sums = std::slice::from_raw_parts_mut(sums, PANEL8);
             (values, factors, sums)
         };
         for (block, (values, factor)) in values.chunks(x.block * GROUP).zip(factors).enumerate() {
