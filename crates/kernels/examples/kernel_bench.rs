@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p batchwright-kernels --example kernel_bench
 //! cargo run --release -p batchwright-kernels --example kernel_bench -- avx2
+//! cargo run --release -p batchwright-kernels --example kernel_bench -- avx2 integers
 //! ```
 //!
 //! Every figure is the median of several runs which alternate with those of the crate that it is
@@ -19,8 +20,9 @@
 use std::hint::black_box;
 
 use batchwright_kernels::{
-    Activation, AlignedVec, AttentionInput, AttentionScratch, Cpu, Epilogue, Isa, LayerNorm,
-    Linear, Solo, activate, attention, layer_norm, peak_gflops,
+    Activation, AlignedVec, AttentionInput, AttentionScratch, Cpu, Epilogue, IntegerLinear, Isa,
+    LayerNorm, Linear, LinearPart, QuantizeScratch, Solo, Width, activate, attention, layer_norm,
+    peak_gflops,
 };
 
 /// Rounds over which the median is taken.
@@ -41,9 +43,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         peaks[0], peaks[1]
     );
 
-    products(isa, peaks);
-    attentions(isa, peaks[0]);
-    passes(isa);
+    // One table, or all.
+    let only = std::env::args().nth(2);
+    let wanted = |table: &str| only.as_deref().is_none_or(|only| only == table);
+    if wanted("products") {
+        products(isa, peaks);
+    }
+    if wanted("integers") {
+        integers(isa, peaks[0]);
+    }
+    if wanted("attention") {
+        attentions(isa, peaks[0]);
+    }
+    if wanted("passes") {
+        passes(isa);
+    }
     Ok(())
 }
 
@@ -268,6 +282,101 @@ fn other(shape: Shape, x: &[f32], weight: &[f32], y: &mut [f32]) {
             false,
             gemm_common::Parallelism::None,
         );
+    }
+}
+
+const INTEGER_SHAPES: [Shape; 12] = [
+    shape("MiniLM qkv", 192, 384, 1152, End::Bias),
+    shape("MiniLM attention out", 192, 384, 384, End::Residual),
+    shape("MiniLM up, gelu", 192, 384, 1536, End::Gelu),
+    shape("MiniLM down, residual", 192, 1536, 384, End::Residual),
+    shape("MiniLM up, no gelu", 192, 384, 1536, End::Bias),
+    shape("BERT-base qkv", 192, 768, 2304, End::Bias),
+    shape("BERT-base attention out", 192, 768, 768, End::Residual),
+    shape("BERT-base up, gelu", 192, 768, 3072, End::Gelu),
+    shape("BERT-base down", 192, 3072, 768, End::Residual),
+    shape("MiniLM qkv, 1 row", 1, 384, 1152, End::Bias),
+    shape("MiniLM qkv, 11 rows", 11, 384, 1152, End::Bias),
+    shape("MiniLM down, 11 rows", 11, 1536, 384, End::Residual),
+];
+
+/// Integer products on one core, quantising included, beside our own f32 in the same rounds.
+fn integers(isa: Isa, peak: f64) {
+    println!(
+        "| integer product, one core | rows × K × columns | f32 | int16 | of f32 peak | to f32 | int8 | of f32 peak | to f32 |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for shape in INTEGER_SHAPES {
+        let Shape {
+            name,
+            rows,
+            depth,
+            columns,
+            ..
+        } = shape;
+        let operations = 2.0 * (rows * depth * columns) as f64 / 1e9;
+        let weight = noise(columns * depth);
+        let mut exact = Run::new(isa, shape, &weight);
+        let mut near = IntegerRun::new(isa, Width::Int16, shape, &weight);
+        let mut fast = IntegerRun::new(isa, Width::Int8, shape, &weight);
+        let mut speeds = [Vec::new(), Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            speeds[0].push(operations / seconds(|| exact.once()));
+            speeds[1].push(operations / seconds(|| near.once()));
+            speeds[2].push(operations / seconds(|| fast.once()));
+        }
+        let [exact, near, fast] = speeds.map(median);
+        println!(
+            "| {name} | {rows} × {depth} × {columns} | {exact:.1} | {near:.1} | {:.2} | {:.2} | {fast:.1} | {:.2} | {:.2} |",
+            near / peak,
+            near / exact,
+            fast / peak,
+            fast / exact
+        );
+    }
+    println!();
+}
+
+/// An integer product with its own buffers.
+struct IntegerRun {
+    layer: IntegerLinear,
+    scratch: QuantizeScratch,
+    x: AlignedVec<f32>,
+    residual: AlignedVec<f32>,
+    y: AlignedVec<f32>,
+    end: End,
+}
+
+impl IntegerRun {
+    fn new(isa: Isa, width: Width, shape: Shape, weight: &[f32]) -> IntegerRun {
+        let bias = noise(shape.columns);
+        let part = LinearPart {
+            weight,
+            bias: Some(&bias),
+            out_features: shape.columns,
+        };
+        let layer = IntegerLinear::pack(isa, width, &[part], shape.depth);
+        IntegerRun {
+            layer: layer.expect("sizes agree"),
+            scratch: QuantizeScratch::default(),
+            x: noise(shape.rows * shape.depth),
+            residual: noise(shape.rows * shape.columns),
+            y: AlignedVec::new_zeroed(shape.rows * shape.columns),
+            end: shape.end,
+        }
+    }
+
+    fn once(&mut self) {
+        let epilogue = match self.end {
+            End::Bias => Epilogue::Bias,
+            End::Gelu => Epilogue::Activate(Activation::GeluErf),
+            End::Residual => Epilogue::Residual(&self.residual),
+        };
+        let x = black_box(&self.x);
+        let done = self
+            .layer
+            .apply(&Solo, x, epilogue, &mut self.scratch, &mut self.y);
+        done.expect("sizes agree");
     }
 }
 

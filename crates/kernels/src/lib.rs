@@ -52,6 +52,7 @@ mod embedding;
 mod error;
 #[cfg(test)]
 mod fixtures;
+mod integer;
 mod isa;
 mod layer_norm;
 mod linear;
@@ -70,6 +71,7 @@ pub use activation::{Activation, activate, sigmoid};
 pub use attention::{AttentionInput, AttentionScratch, PositionBias, attention};
 pub use embedding::{EmbeddingIds, EmbeddingTables, embed};
 pub use error::ShapeError;
+pub use integer::{IntegerLinear, IntegerParts, PackedBytes, QuantizeScratch, Width};
 pub use isa::{Isa, UnknownIsa};
 pub use layer_norm::{LayerNorm, layer_norm};
 pub use linear::{Epilogue, Linear, LinearPart};
