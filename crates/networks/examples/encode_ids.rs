@@ -1,11 +1,11 @@
 //! Times forward passes over token ids and says how near to the machine's limit they run.
 //!
 //! ```text
-//! cargo run --release -p batchwright-networks --example encode_ids -- MODEL_DIRECTORY [TOKENS]
+//! cargo run --release -p batchwright-networks --example encode_ids -- MODEL_DIRECTORY [TOKENS [PRECISION]]
 //! ```
 //!
 //! Two loads: short texts of about 11 tokens, as queries have, and mixed ones of 3 to 256 tokens,
-//! median 40. TOKENS is the micro-batch (default 192). Ids are pseudo-random: the time does not
+//! median 40. TOKENS is the micro-batch (default 384), PRECISION exact, near or fast. Ids are pseudo-random: the time does not
 //! depend on them. Where the system tells it (Linux), the share of peak is given for the time on
 //! the processor too, which a machine shared with others leaves comparable.
 
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use batchwright_networks::{LoadOptions, ModelDirectory, Network, Operator, TokenBatch, Workspace};
+use batchwright_networks::{LoadOptions, ModelDirectory, Network, Operator, Precision, TokenBatch, Workspace};
 use kernels::Solo;
 
 /// Rounds of which the fastest counts: a shared machine only ever slows one down.
@@ -28,11 +28,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments
         .next()
-        .ok_or("usage: encode_ids MODEL_DIRECTORY [TOKENS]")?;
-    let budget = arguments.next().map_or(Ok(192), |tokens| tokens.parse())?;
+        .ok_or("usage: encode_ids MODEL_DIRECTORY [TOKENS [PRECISION]]")?;
+    let budget = arguments.next().map_or(Ok(384), |tokens| tokens.parse())?;
+    let precision = arguments.next().map_or(Ok(Precision::Exact), |name| name.parse())?;
     let started = Instant::now();
     let directory = ModelDirectory::open(Path::new(&path))?;
-    let network = Network::load(&directory, &LoadOptions::default())?;
+    let options = LoadOptions {
+        precision,
+        ..LoadOptions::default()
+    };
+    let network = Network::load(&directory, &options)?;
     println!(
         "loaded in {:.0} ms, {:.1} MFLOP a token, {:.0} MB of weights, {}",
         started.elapsed().as_secs_f64() * 1e3,

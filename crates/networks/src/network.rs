@@ -7,6 +7,7 @@ use crate::directory::{EncoderConfig, Head as SavedHead, ModelDirectory};
 use crate::encoder::{Encoder, Rows};
 use crate::error::{ModelError, RunError};
 use crate::heads::{EmbeddingHead, SequenceHead, TokenHead};
+use crate::precision::Precision;
 use crate::profile::Operator;
 use crate::task::{Normalize, Task};
 use crate::weights::Weights;
@@ -17,6 +18,8 @@ use crate::workspace::Workspace;
 pub struct LoadOptions {
     /// The instruction set that the weights are packed for and the operators use.
     pub isa: Isa,
+    /// How exactly the encoder computes.
+    pub precision: Precision,
     /// The task; `None` for the one that the model was made for. Every model can embed.
     pub task: Option<Task>,
     /// Pooling of embeddings; `None` for the model's own.
@@ -32,6 +35,7 @@ impl Default for LoadOptions {
     fn default() -> Self {
         LoadOptions {
             isa: Isa::detect(),
+            precision: Precision::Exact,
             task: None,
             pooling: None,
             normalize: None,
@@ -57,6 +61,7 @@ impl Default for LoadOptions {
 #[derive(Debug)]
 pub struct Network {
     isa: Isa,
+    precision: Precision,
     task: Task,
     labels: Vec<String>,
     encoder: Encoder,
@@ -82,7 +87,7 @@ impl Network {
         let config = directory.config();
         let layout = config.family.layout();
         let weights = Weights::open(directory.path(), directory.encoder_folder())?;
-        let encoder = Encoder::load(options.isa, &weights, config)?;
+        let encoder = Encoder::load((options.isa, options.precision), &weights, config)?;
         let (isa, hidden, labels) = (options.isa, config.hidden, directory.labels());
         let head = match task {
             Task::Embed => Head::Embedding(EmbeddingHead::load(directory, options)?),
@@ -107,6 +112,7 @@ impl Network {
         };
         Ok(Network {
             isa,
+            precision: options.precision,
             task,
             labels,
             encoder,
@@ -190,6 +196,11 @@ impl Network {
     /// The instruction set that the weights are packed for.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// How exactly the encoder computes.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The labels by index of their logit; empty for embeddings.

@@ -1,6 +1,6 @@
 //! The buffers of one worker.
 
-use kernels::{AlignedVec, AttentionScratch};
+use kernels::{AlignedVec, AttentionScratch, QuantizeScratch};
 
 use crate::encoder::Distinct;
 use crate::profile::Profile;
@@ -27,6 +27,7 @@ pub struct Workspace {
     pub(crate) rows_a: AlignedVec<f32>,
     pub(crate) rows_b: AlignedVec<f32>,
     pub(crate) attention: AttentionScratch,
+    pub(crate) quantize: QuantizeScratch,
     pub(crate) profile: Profile,
 }
 
@@ -51,6 +52,7 @@ impl Workspace {
         .map(AlignedVec::bytes)
         .sum::<usize>()
             + self.attention.bytes()
+            + self.quantize.bytes()
             + self.distinct.bytes()
             + self.positions.capacity() * size_of::<u32>()
     }

@@ -143,12 +143,6 @@ impl Linear {
         self.weights.depth
     }
 
-    /// Multiplications and additions that so many rows cost.
-    #[must_use]
-    pub fn operations(&self, rows: usize) -> usize {
-        2 * rows * self.in_features() * self.out_features
-    }
-
     /// Bytes of the packed weights and bias.
     #[must_use]
     pub fn bytes(&self) -> usize {

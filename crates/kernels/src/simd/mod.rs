@@ -53,7 +53,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The sum of all lanes, in an order which depends on the instruction set alone.
     fn sum(self, a: Self::V) -> f32;
     /// The largest lane; any value where a lane is NaN.
-    #[allow(dead_code, reason = "rows are about to be quantised by it")]
     fn largest(self, a: Self::V) -> f32;
 
     /// # Safety

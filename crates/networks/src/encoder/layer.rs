@@ -3,10 +3,12 @@
 use kernels::{AttentionInput, Cpu, Epilogue, Isa, Linear, LinearPart, PositionBias};
 
 use super::Rows;
+use super::product::Product;
 use super::slices::{part, part_mut};
 use crate::directory::EncoderConfig;
 use crate::error::{ModelError, RunError};
 use crate::families::LayerNames;
+use crate::precision::Precision;
 use crate::profile::Operator;
 use crate::weights::{Norm, Scope};
 use crate::workspace::Workspace;
@@ -18,28 +20,29 @@ const FEED_FORWARD_ROWS: usize = 192;
 #[derive(Debug)]
 pub(crate) struct Layer {
     /// Queries, keys and values in one product; the queries' part is scaled by 1/sqrt(head width).
-    qkv: Linear,
-    attention_output: Linear,
+    qkv: Product,
+    attention_output: Product,
     attention_norm: Norm,
-    up: Linear,
-    down: Linear,
+    up: Product,
+    down: Product,
     output_norm: Norm,
 }
 
 impl Layer {
     pub(crate) fn load(
-        isa: Isa,
+        how: (Isa, Precision),
         scope: &Scope<'_>,
         names: &LayerNames,
         config: &EncoderConfig,
     ) -> Result<Layer, ModelError> {
         let (hidden, inner) = (config.hidden, config.intermediate);
+        let product = |name, sizes| Product::load(how, scope, name, sizes);
         Ok(Layer {
-            qkv: load_qkv(isa, scope, names, config)?,
-            attention_output: load_linear(isa, scope, names.attention_output, hidden, hidden)?,
+            qkv: load_qkv(how, scope, names, config)?,
+            attention_output: product(names.attention_output, [hidden, hidden])?,
             attention_norm: scope.norm(names.attention_norm, hidden)?,
-            up: load_linear(isa, scope, names.up, inner, hidden)?,
-            down: load_linear(isa, scope, names.down, hidden, inner)?,
+            up: product(names.up, [inner, hidden])?,
+            down: product(names.down, [hidden, inner])?,
             output_norm: scope.norm(names.output_norm, hidden)?,
         })
     }
@@ -47,7 +50,7 @@ impl Layer {
     pub(crate) fn bytes(&self) -> usize {
         [&self.qkv, &self.attention_output, &self.up, &self.down]
             .into_iter()
-            .map(Linear::bytes)
+            .map(Product::bytes)
             .sum()
     }
 
@@ -64,7 +67,8 @@ impl Layer {
         let qkv = part_mut(&mut ws.qkv, rows * outputs);
         let (operator, operations) = (Operator::QueriesKeysValues, self.qkv.operations(rows));
         ws.profile.measure(operator, operations, || {
-            self.qkv.apply(cpu.team, x, Epilogue::Bias, qkv)
+            let scratch = &mut ws.quantize;
+            self.qkv.apply(cpu.team, x, Epilogue::Bias, scratch, qkv)
         })?;
         Ok(())
     }
@@ -121,12 +125,13 @@ impl Layer {
         let x = part_mut(&mut ws.x, rows * hidden);
         let y = part_mut(&mut ws.y, rows * hidden);
         let attended = part(&ws.attended, rows * hidden);
-        let profile = &mut ws.profile;
+        let (profile, scratch) = (&mut ws.profile, &mut ws.quantize);
 
         let operations = self.attention_output.operations(rows);
         profile.measure(Operator::AttentionOutput, operations, || {
             let epilogue = Epilogue::Residual(x);
-            self.attention_output.apply(cpu.team, attended, epilogue, y)
+            self.attention_output
+                .apply(cpu.team, attended, epilogue, scratch, y)
         })?;
         profile.measure(Operator::LayerNorm, 0, || {
             kernels::layer_norm(cpu, y, self.attention_norm.with(eps))
@@ -137,10 +142,11 @@ impl Layer {
             let inner = part_mut(&mut ws.inner, rows * width);
             profile.measure(Operator::Up, self.up.operations(rows), || {
                 let epilogue = Epilogue::Activate(config.activation);
-                self.up.apply(cpu.team, y, epilogue, inner)
+                self.up.apply(cpu.team, y, epilogue, scratch, inner)
             })?;
             profile.measure(Operator::Down, self.down.operations(rows), || {
-                self.down.apply(cpu.team, inner, Epilogue::Residual(y), x)
+                let epilogue = Epilogue::Residual(y);
+                self.down.apply(cpu.team, inner, epilogue, scratch, x)
             })?;
         }
         profile.measure(Operator::LayerNorm, 0, || {
@@ -186,11 +192,11 @@ pub(crate) fn load_linear(
 /// Queries, keys and values stacked. Attention divides its scores by the root of the head's width
 /// (Vaswani et al. 2017, equation 1); the queries' weights and biases are scaled here once instead.
 fn load_qkv(
-    isa: Isa,
+    (isa, precision): (Isa, Precision),
     scope: &Scope<'_>,
     names: &LayerNames,
     config: &EncoderConfig,
-) -> Result<Linear, ModelError> {
+) -> Result<Product, ModelError> {
     let hidden = config.hidden;
     let part = |name: &str| {
         let weight = scope.tensor(&format!("{name}.weight"), &[hidden, hidden])?;
@@ -213,8 +219,9 @@ fn load_qkv(
         bias: Some(bias),
         out_features: hidden,
     };
-    let packed = Linear::pack_many(
+    let packed = Product::pack(
         isa,
+        precision,
         &[
             stacked(&scaled_weight, &scaled_bias),
             stacked(&key_weight, &key_bias),

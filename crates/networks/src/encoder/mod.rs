@@ -8,6 +8,7 @@
 mod distinct;
 mod embeddings;
 mod layer;
+mod product;
 mod relative;
 mod slices;
 
@@ -16,6 +17,7 @@ use kernels::{Cpu, Isa, PositionBias};
 use crate::batch::TokenBatch;
 use crate::directory::EncoderConfig;
 use crate::error::{ModelError, RunError};
+use crate::precision::Precision;
 use crate::profile::Operator;
 use crate::weights::Weights;
 use crate::workspace::Workspace;
@@ -46,7 +48,7 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn load(
-        isa: Isa,
+        how: (Isa, Precision),
         weights: &Weights,
         config: &EncoderConfig,
     ) -> Result<Encoder, ModelError> {
@@ -60,7 +62,7 @@ impl Encoder {
         let layers = (0..config.layers)
             .map(|index| {
                 let scope = scope.within(&format!("{}{index}.", layout.layers.stem));
-                Layer::load(isa, &scope, &layout.layers, config)
+                Layer::load(how, &scope, &layout.layers, config)
             })
             .collect::<Result<Vec<Layer>, ModelError>>()?;
         Ok(Encoder {
