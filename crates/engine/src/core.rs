@@ -24,7 +24,7 @@ pub(crate) struct Core {
     /// Hash of every file that determines answers.
     pub(crate) fingerprint: [u8; 32],
     /// The options that change what the network computes, as names and values.
-    pub(crate) computed: String,
+    pub(crate) computed: Vec<(&'static str, String)>,
     pub(crate) machine: Machine,
     pub(crate) executor: Executor,
     pub(crate) preparer: Preparer,
