@@ -16,7 +16,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use batchwright_networks::{LoadOptions, ModelDirectory, Network, Operator, Precision, TokenBatch, Workspace};
+use batchwright_networks::{
+    LoadOptions, ModelDirectory, Network, Operator, Precision, TokenBatch, Workspace,
+};
 use kernels::Solo;
 
 /// Rounds of which the fastest counts: a shared machine only ever slows one down.
@@ -30,7 +32,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .next()
         .ok_or("usage: encode_ids MODEL_DIRECTORY [TOKENS [PRECISION]]")?;
     let budget = arguments.next().map_or(Ok(384), |tokens| tokens.parse())?;
-    let precision = arguments.next().map_or(Ok(Precision::Exact), |name| name.parse())?;
+    let precision = arguments
+        .next()
+        .map_or(Ok(Precision::Exact), |name| name.parse())?;
     let started = Instant::now();
     let directory = ModelDirectory::open(Path::new(&path))?;
     let options = LoadOptions {

@@ -1,6 +1,6 @@
 //! Which model, and how texts are made ready for it.
 
-use batchwright::{OnLong, Pooling, Task, Truncate};
+use batchwright::{OnLong, Pooling, Precision, Task, Truncate};
 use clap::{Args, ValueEnum};
 
 #[derive(Args, Debug)]
@@ -18,6 +18,9 @@ pub(crate) struct ModelArgs {
     /// What becomes of a text that is too long: it is cut, or its row carries an error
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnLongName::Truncate)]
     pub(crate) on_long: OnLongName,
+    /// How exactly to compute: the closer, the slower
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = PrecisionName::Exact)]
+    pub(crate) precision: PrecisionName,
     /// Words to put before every text
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
@@ -60,6 +63,26 @@ impl From<OnLongName> for OnLong {
         match name {
             OnLongName::Truncate => OnLong::Truncate,
             OnLongName::Error => OnLong::Error,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrecisionName {
+    /// f32, equal to PyTorch
+    Exact,
+    /// 16-bit integers, nearly lossless
+    Near,
+    /// 8-bit integers, fastest
+    Fast,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::Exact => Precision::Exact,
+            PrecisionName::Near => Precision::Near,
+            PrecisionName::Fast => Precision::Fast,
         }
     }
 }

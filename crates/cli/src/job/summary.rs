@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use batchwright::{CacheStats, Isa, MemoryStats, Model, Progress};
+use batchwright::{CacheStats, Isa, MemoryStats, Model, Precision, Progress};
 use data::JobSummary;
 use serde::Serialize;
 
@@ -32,6 +32,7 @@ pub(super) struct Summary {
     model: String,
     model_source: String,
     task: String,
+    precision: Precision,
     isa: &'static str,
     threads: usize,
     batch_tokens: usize,
@@ -91,6 +92,7 @@ impl Summary {
             model: model.name().to_owned(),
             model_source: model.source().to_owned(),
             task: model.task().to_string(),
+            precision: model.precision(),
             isa: run.isa.name(),
             threads: model.threads(),
             batch_tokens: model.batch_tokens(),
@@ -140,10 +142,11 @@ impl Summary {
         line(
             "model",
             format!(
-                "{} ({}), loaded in {}; {} threads, {}, batches of {} tokens",
+                "{} ({}), loaded in {}; {}, {} threads, {}, batches of {} tokens",
                 self.model,
                 self.model_source,
                 duration(Duration::from_secs_f64(self.load_seconds)),
+                self.precision,
                 self.threads,
                 self.isa,
                 self.batch_tokens,

@@ -1,6 +1,6 @@
 //! Flags, the environment and the configuration file.
 
-use crate::workplace::{Workplace, floats, model};
+use crate::workplace::{Workplace, finish, floats, model};
 
 fn summary(place: &Workplace) -> serde_json::Value {
     serde_json::from_slice(&place.read("summary.json")).unwrap()
@@ -189,4 +189,15 @@ fn data_and_words_are_apart() {
         .run(&["embed", "no.csv", "-m", &model, "-q"])
         .code(1)
         .says("error: no.csv");
+}
+
+/// A service without a home (systemd, a bare container) could not run a model that lies in a directory.
+#[test]
+fn a_model_directory_needs_no_home() {
+    let place = Workplace::new();
+    place.write("in.txt", "turn on the lights\n");
+    let mut command = place.command(&["embed", "in.txt", "-m", &model("bert-embed")]);
+    command.env_remove("HOME");
+    let ran = finish(command.spawn().unwrap()).ok();
+    assert_eq!(ran.rows().len(), 1);
 }

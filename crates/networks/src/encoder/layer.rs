@@ -173,13 +173,12 @@ fn keep_first(values: &mut [f32], lengths: &[usize], width: usize) {
     }
 }
 
-/// The linear layer `name`, packed, its pages given back.
+/// The linear layer `name` of `[outputs, inputs]`, packed, its pages given back.
 pub(crate) fn load_linear(
     isa: Isa,
     scope: &Scope<'_>,
     name: &str,
-    out: usize,
-    inputs: usize,
+    [out, inputs]: [usize; 2],
 ) -> Result<Linear, ModelError> {
     let weight = scope.tensor(&format!("{name}.weight"), &[out, inputs])?;
     let bias = scope.tensor(&format!("{name}.bias"), &[out])?;
