@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use kernels::{Solo, Team};
-use networks::{Network, TokenBatch, Workspace};
+use networks::{Network, OperatorProfile, TokenBatch, Workspace};
 
 use crate::error::{RowError, codes};
 use crate::team::SpinTeam;
@@ -71,6 +71,7 @@ struct Slot {
     lengths: Vec<usize>,
     prompt_tokens: Vec<usize>,
     answers: Vec<f32>,
+    profile: OperatorProfile,
 }
 
 impl Executor {
@@ -101,6 +102,18 @@ impl Executor {
     /// Bytes of all buffers that computing has needed so far.
     pub(crate) fn workspace_bytes(&self) -> u64 {
         self.workspace_bytes.load(Relaxed)
+    }
+
+    /// What the operators have cost since the last call, in batches that are done, as the time of one
+    /// thread.
+    pub(crate) fn take_profile(&self) -> OperatorProfile {
+        let mut total = OperatorProfile::default();
+        let mut slots: Vec<Slot> = self.free.1.try_iter().collect();
+        for slot in &mut slots {
+            total.merge(&std::mem::take(&mut slot.profile));
+        }
+        self.give_back(slots);
+        total
     }
 
     /// Runs one batch; waits while all threads of the model compute for others.
@@ -148,6 +161,8 @@ impl Executor {
         }));
         let wall = start.elapsed();
         let threads = 1 + others.len() as u32;
+        let profile = slot.workspace.take_profile().on_threads(threads);
+        slot.profile.merge(&profile);
         let outcome = match outcome {
             Ok(Ok(answers)) => Ok(Executed {
                 answers,

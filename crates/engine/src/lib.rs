@@ -60,8 +60,8 @@ pub use machine::{Machine, available_threads};
 pub use memory::MemoryStats;
 pub use model::Model;
 pub use networks::{
-    EncoderConfig, Family, LetterCase, ModelDirectory, ModelError, Normalize, Precision,
-    ProblemType, PromptPooling, Prompts, ScoreActivation, Task,
+    Cost, EncoderConfig, Family, LetterCase, ModelDirectory, ModelError, Normalize, Operator,
+    OperatorProfile, Precision, ProblemType, PromptPooling, Prompts, ScoreActivation, Task,
 };
 pub use pipeline::{AnsweredWindow, Window, Windows};
 pub use prediction::{LabelScore, Prediction, Rendering, Scores};

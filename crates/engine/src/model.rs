@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use networks::{ModelDirectory, Precision, Task};
+use kernels::Isa;
+use networks::{ModelDirectory, OperatorProfile, Precision, Task};
 use text::Input;
 use text::entities::Entity;
 
@@ -106,6 +107,17 @@ impl Model {
     /// Rows read ahead and batched together.
     pub fn window(&self) -> usize {
         self.core.window
+    }
+
+    /// The instruction set that it computes with.
+    pub fn isa(&self) -> Isa {
+        self.core.executor.network().isa()
+    }
+
+    /// What each of the network's operators has cost since the last call, as the time of one thread,
+    /// in batches that are done.
+    pub fn take_operator_profile(&self) -> OperatorProfile {
+        self.core.executor.take_profile()
     }
 
     /// How exactly the encoder computes.

@@ -50,6 +50,6 @@ pub use families::Family;
 pub use kernels::{Activation, Isa, Pooling};
 pub use network::{LoadOptions, Network};
 pub use precision::{Precision, UnknownPrecision};
-pub use profile::{Cost, Operator, Profile};
+pub use profile::{Cost, Operator, OperatorProfile};
 pub use task::{Normalize, ProblemType, ScoreActivation, Task};
 pub use workspace::Workspace;

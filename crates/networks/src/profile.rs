@@ -65,11 +65,11 @@ pub struct Cost {
 ///
 /// Reading the clock costs some 25 ns, twice an operator and layer: 2 µs a batch of MiniLM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Profile {
+pub struct OperatorProfile {
     costs: [Cost; Operator::ALL.len()],
 }
 
-impl Profile {
+impl OperatorProfile {
     /// The cost of one operator.
     #[must_use]
     pub fn cost(&self, operator: Operator) -> Cost {
@@ -87,8 +87,17 @@ impl Profile {
         total
     }
 
+    /// The same operations with the time of so many threads that worked side by side.
+    #[must_use]
+    pub fn on_threads(mut self, threads: u32) -> OperatorProfile {
+        for cost in &mut self.costs {
+            cost.time *= threads;
+        }
+        self
+    }
+
     /// Adds what `other` counted.
-    pub fn merge(&mut self, other: &Profile) {
+    pub fn merge(&mut self, other: &OperatorProfile) {
         for (cost, more) in self.costs.iter_mut().zip(other.costs) {
             cost.time += more.time;
             cost.operations += more.operations;
@@ -118,7 +127,7 @@ mod tests {
     /// `--profile` would show one operator's time under another's name, or lose it.
     #[test]
     fn costs_are_booked_where_they_arose() {
-        let (mut first, mut second) = (Profile::default(), Profile::default());
+        let (mut first, mut second) = (OperatorProfile::default(), OperatorProfile::default());
         for (index, operator) in Operator::ALL.into_iter().enumerate() {
             assert_eq!(operator as usize, index);
             let work = || std::thread::sleep(Duration::from_micros(50));

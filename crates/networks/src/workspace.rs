@@ -3,7 +3,7 @@
 use kernels::{AlignedVec, AttentionScratch, QuantizeScratch};
 
 use crate::encoder::Distinct;
-use crate::profile::Profile;
+use crate::profile::OperatorProfile;
 
 /// Room for the activations of one batch. It grows to the largest batch that it has seen and is
 /// then reused, so that a worker allocates nothing in steady state. One workspace serves any number
@@ -28,12 +28,12 @@ pub struct Workspace {
     pub(crate) rows_b: AlignedVec<f32>,
     pub(crate) attention: AttentionScratch,
     pub(crate) quantize: QuantizeScratch,
-    pub(crate) profile: Profile,
+    pub(crate) profile: OperatorProfile,
 }
 
 impl Workspace {
     /// What the operators have cost since the last call; counting begins anew.
-    pub fn take_profile(&mut self) -> Profile {
+    pub fn take_profile(&mut self) -> OperatorProfile {
         std::mem::take(&mut self.profile)
     }
 

@@ -17,4 +17,7 @@ pub(crate) struct SpeedArgs {
     /// Rows read ahead, sorted by length and batched together
     #[arg(long, value_name = "ROWS", default_value = "2048")]
     pub(crate) window: NonZeroUsize,
+    /// Print at the end where the time went, by stage and operator, and how near to the machine's limit
+    #[arg(long)]
+    pub(crate) profile: bool,
 }

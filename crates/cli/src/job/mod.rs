@@ -10,6 +10,7 @@ mod identity;
 mod progress;
 mod reader;
 mod running;
+mod stages;
 mod summary;
 mod tally;
 

@@ -11,6 +11,7 @@ use data::{AnswerColumns, Chunk, DataError, Job, JobSummary, Source};
 use super::columns::{self, Shape};
 use super::progress::{self, Watch};
 use super::reader::{self, Reading};
+use super::stages::Stages;
 use super::summary::{Run, Summary};
 use super::tally::Tally;
 use super::{Ending, ending, report};
@@ -18,7 +19,7 @@ use crate::args::OnError;
 use crate::console::Console;
 use crate::figures;
 use crate::interrupt::Interrupt;
-use crate::plan::{JobPlan, Target};
+use crate::plan::{JobPlan, Profiling, Target};
 
 /// How often Ctrl-C is looked for.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -45,6 +46,8 @@ impl Running<'_> {
             source.skip_rows(done_before)?;
         }
         self.model.warm_up();
+        // What warming up cost is nobody's question.
+        self.model.take_operator_profile();
 
         let total = source.row_count();
         let input = source.progress();
@@ -76,12 +79,15 @@ impl Running<'_> {
             isa: self.plan.isa,
             progress: progress.progress(),
         };
+        let stages =
+            (self.plan.profile == Profiling::Shown).then(|| Stages::of(self.model, &run.progress));
         let report = |finished: Option<&JobSummary>| {
-            report(
-                self.plan,
-                &Summary::new(self.model, &run, &tally, finished),
-                self.console,
-            )
+            let summary = Summary::new(self.model, &run, &tally, finished);
+            let done = report(self.plan, &summary, self.console);
+            if let Some(stages) = &stages {
+                self.console.say(stages.words());
+            }
+            done
         };
         match stopped? {
             Stopped::AtTheEnd => {

@@ -28,7 +28,15 @@ pub(crate) struct JobPlan {
     pub(crate) rows_per_shard: Option<NonZeroUsize>,
     pub(crate) summary_json: Option<PathBuf>,
     pub(crate) isa: Isa,
+    pub(crate) profile: Profiling,
     pub(crate) typed: Typed,
+}
+
+/// Whether the time by stage and operator is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profiling {
+    Hidden,
+    Shown,
 }
 
 /// Where answers go.
@@ -93,6 +101,11 @@ impl JobPlan {
             rows_per_shard: args.output.rows_per_shard,
             summary_json: args.output.summary_json,
             isa: general.isa.unwrap_or_else(Isa::detect),
+            profile: if args.speed.profile {
+                Profiling::Shown
+            } else {
+                Profiling::Hidden
+            },
             typed,
         })
     }
