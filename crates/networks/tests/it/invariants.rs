@@ -1,6 +1,8 @@
 //! The promise: a text's answer has the same bits alone, in any batch, and with any team.
 
-use batchwright_networks::{Isa, LoadOptions, ModelDirectory, Network, TokenBatch, Workspace};
+use batchwright_networks::{
+    Isa, LoadOptions, ModelDirectory, Network, Precision, TokenBatch, Workspace,
+};
 use kernels::{Solo, Team};
 use testing::CaseTable;
 use testing::golden::{Golden, all};
@@ -47,11 +49,16 @@ fn texts(model: &Golden) -> Vec<(Vec<u32>, Vec<u8>)> {
 #[test]
 fn a_text_has_the_same_bits_in_any_batch_and_team() {
     let mut table = CaseTable::new("a row's answer does not depend on its neighbours or threads");
-    for isa in Isa::available() {
+    let precisions = || Precision::ALL.into_iter();
+    for (isa, precision) in Isa::available()
+        .into_iter()
+        .flat_map(|isa| precisions().map(move |precision| (isa, precision)))
+    {
         for model in all() {
             let directory = ModelDirectory::open(&model.directory).unwrap();
             let options = LoadOptions {
                 isa,
+                precision,
                 ..LoadOptions::default()
             };
             let network = Network::load(&directory, &options).unwrap();
@@ -60,7 +67,7 @@ fn a_text_has_the_same_bits_in_any_batch_and_team() {
                 .iter()
                 .flat_map(|text| run(&network, &Solo, std::slice::from_ref(text)))
                 .collect();
-            let name = format!("{} {}", isa.name(), model.name);
+            let name = format!("{} {precision} {}", isa.name(), model.name);
             table.equal(
                 format!("{name} / together"),
                 &run(&network, &Solo, &texts),

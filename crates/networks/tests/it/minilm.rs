@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 
 use batchwright_networks::{
-    Family, Isa, LoadOptions, ModelDirectory, Network, Task, TokenBatch, Workspace,
+    Family, Isa, LoadOptions, ModelDirectory, Network, Precision, Task, TokenBatch, Workspace,
 };
 use kernels::Solo;
 use testing::CaseTable;
@@ -62,10 +62,20 @@ fn vectors_are_those_of_sentence_transformers() {
         .collect();
     let ids = encoded.concat();
     let lengths: Vec<usize> = encoded.iter().map(Vec::len).collect();
-    let mut table = CaseTable::new("cosine with sentence-transformers at least 0.99999");
-    for isa in Isa::available() {
+    let mut table = CaseTable::new("cosine with sentence-transformers, by precision");
+    // What each precision is allowed to cost.
+    let precisions = [
+        (Precision::Exact, 0.99999),
+        (Precision::Near, 0.9999),
+        (Precision::Fast, 0.98),
+    ];
+    for (isa, (precision, least)) in Isa::available()
+        .into_iter()
+        .flat_map(|isa| precisions.map(|precision| (isa, precision)))
+    {
         let options = LoadOptions {
             isa,
+            precision,
             ..LoadOptions::default()
         };
         let network = Network::load(&directory, &options).unwrap();
@@ -87,9 +97,9 @@ fn vectors_are_those_of_sentence_transformers() {
                     .sum()
             };
             let cosine = dot(got, want) / (dot(got, got) * dot(want, want)).sqrt();
-            let near = (cosine >= 0.99999).then_some(());
+            let near = (cosine >= least).then_some(());
             table.check(
-                format!("{} {query}", isa.name()),
+                format!("{} {precision} {query}", isa.name()),
                 near.ok_or(cosine.to_string()),
             );
         }
@@ -101,7 +111,17 @@ fn vectors_are_those_of_sentence_transformers() {
 #[test]
 fn answers_have_the_same_bits_alone_together_and_in_teams() {
     let Some(directory) = directory() else { return };
-    let network = Network::load(&directory, &LoadOptions::default()).unwrap();
+    for precision in Precision::ALL {
+        same_bits(&directory, precision);
+    }
+}
+
+fn same_bits(directory: &ModelDirectory, precision: Precision) {
+    let options = LoadOptions {
+        precision,
+        ..LoadOptions::default()
+    };
+    let network = Network::load(directory, &options).unwrap();
     let lengths = [3, 17, 1, 256, 11, 40, 5, 64, 2, 23];
     let ids: Vec<u32> = (0..lengths.iter().sum::<usize>())
         .map(|at| (at * 7919 % 30_522) as u32)
