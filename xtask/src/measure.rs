@@ -118,7 +118,7 @@ impl Bench {
             &[
                 "--try-batch-tokens",
                 "192",
-                "--json",
+                "--report-json",
                 &report.display().to_string(),
             ],
         )?;

@@ -76,7 +76,7 @@ impl Running<'_> {
             isa: self.plan.isa,
             progress: progress.progress(),
         };
-        let report = |finished: Option<&JobSummary>| {
+        let tell = |finished: Option<&JobSummary>| {
             report(
                 self.plan,
                 &Summary::new(self.model, &run, &tally, finished),
@@ -86,13 +86,13 @@ impl Running<'_> {
         match stopped? {
             Stopped::AtTheEnd => {
                 let finished = self.job.finish()?;
-                report(Some(&finished))?;
+                tell(Some(&finished))?;
                 Ok(ending(&finished))
             }
             Stopped::ByTheUser => {
                 let resumable = self.job.is_resumable();
                 let saved = figures::rows(self.job.pause()?);
-                report(None)?;
+                tell(None)?;
                 self.console.complain(match (resumable, &self.plan.target) {
                     (true, _) => format!(
                         "interrupted; {saved} are saved: the same command continues there"
@@ -111,10 +111,9 @@ impl Running<'_> {
                 // The fault of the input is the one to tell; if saving fails as well, less is saved.
                 Err(match self.job.pause() {
                     Ok(rows) if resumable && rows > 0 => anyhow!(
-                        "{error:#}\n  {} are saved in {}; the same command continues there, unless \
-                         the input changes",
+                        "{error:#}\n  {} are saved; the same command continues there, unless the input \
+                         changes",
                         figures::rows(rows),
-                        parts(self.plan),
                     ),
                     _ => error,
                 })
@@ -209,11 +208,4 @@ fn first_error(chunk: &Chunk, answers: &AnswerColumns) -> Option<String> {
         (Err(error), _) | (_, Some(error)) => Some(error.to_string()),
         _ => None,
     })
-}
-
-fn parts(plan: &JobPlan) -> String {
-    match &plan.target {
-        Target::Stdout => "standard output".to_owned(),
-        Target::File(path) => format!("{}.parts", path.display()),
-    }
 }

@@ -98,7 +98,7 @@ impl FileJob {
         };
         let wanted = Manifest::new(layout, spec.fingerprints.clone());
         refuse_foreign_record(output)?;
-        let begun_before = Manifest::read(&parts.manifest())?.is_some();
+        let begun_before = parts.directory.is_dir() && Manifest::read(&parts.manifest())?.is_some();
         if !begun_before && spec.restart == Restart::No && output.exists() {
             return finished_before(output, &parts, &wanted);
         }
