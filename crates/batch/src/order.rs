@@ -45,11 +45,6 @@ impl<T> InOrder<T> {
         self.next += 1;
         Some(item)
     }
-
-    /// Number of the item that [`take`](Self::take) gives next.
-    pub fn next_sequence(&self) -> u64 {
-        self.next
-    }
 }
 
 #[cfg(test)]
@@ -70,7 +65,6 @@ mod tests {
             (Some('a'), Some('b'), None)
         );
         assert_eq!(order.put(0, 'y'), Err('y'));
-        assert_eq!(order.next_sequence(), 2);
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! Choosing and loading a model.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use batch::Budget;
@@ -45,7 +46,8 @@ pub struct ModelBuilder {
     batch_size: Option<usize>,
     window: usize,
     threads: Option<usize>,
-    cache: CacheLimits,
+    cache_entries: Option<usize>,
+    cache_bytes: Option<usize>,
     cache_dir: Option<PathBuf>,
     cache_dir_bytes: u64,
     access: NetworkAccess,
@@ -89,7 +91,8 @@ impl ModelBuilder {
             batch_size: None,
             window: DEFAULT_WINDOW,
             threads: None,
-            cache: CacheLimits::OFF,
+            cache_entries: None,
+            cache_bytes: None,
             cache_dir: None,
             cache_dir_bytes: DEFAULT_DISK_CACHE_BYTES,
             access: NetworkAccess::Allowed,
@@ -104,19 +107,22 @@ impl ModelBuilder {
         self
     }
 
-    /// How token vectors become one vector; the model's own if not set.
+    /// How token vectors become one vector; the model's own if not set. Other tasks than
+    /// [`Task::Embed`] pass it over.
     pub fn pooling(mut self, pooling: Pooling) -> Self {
         self.pooling = Some(pooling);
         self
     }
 
-    /// Whether vectors are brought to length 1; the model's own if not set.
+    /// Whether vectors are brought to length 1; the model's own if not set. Other tasks than
+    /// [`Task::Embed`] pass it over.
     pub fn normalize(mut self, normalize: Normalize) -> Self {
         self.normalize = Some(normalize);
         self
     }
 
-    /// Keeps the first `dimensions` of each vector, for models trained so (Matryoshka).
+    /// Keeps the first `dimensions` of each vector, for models trained so (Matryoshka). Other tasks
+    /// than [`Task::Embed`] pass it over.
     pub fn dimensions(mut self, dimensions: usize) -> Self {
         self.dimensions = Some(dimensions);
         self
@@ -179,21 +185,16 @@ impl ModelBuilder {
     }
 
     /// Keeps up to `entries` answers in memory (and 256 MiB, unless
-    /// [`cache_bytes`](Self::cache_bytes) says otherwise). 0 switches it off, which is the default.
+    /// [`cache_bytes`](Self::cache_bytes) says otherwise). 0 switches it off; it is off by default.
     pub fn cache_entries(mut self, entries: usize) -> Self {
-        self.cache.entries = entries;
-        if self.cache.bytes == 0 {
-            self.cache.bytes = DEFAULT_CACHE_BYTES;
-        }
+        self.cache_entries = Some(entries);
         self
     }
 
-    /// Keeps up to `bytes` of answers in memory. 0 switches it off, which is the default.
+    /// Keeps up to `bytes` of answers in memory, as many as they are unless
+    /// [`cache_entries`](Self::cache_entries) bounds them too. 0 switches it off; it is off by default.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache.bytes = bytes;
-        if self.cache.entries == 0 {
-            self.cache.entries = usize::MAX;
-        }
+        self.cache_bytes = Some(bytes);
         self
     }
 
@@ -203,7 +204,9 @@ impl ModelBuilder {
         self
     }
 
-    /// Most bytes of answers kept on disk; by default [`DEFAULT_DISK_CACHE_BYTES`].
+    /// Most bytes that answers may take on disk, about; by default [`DEFAULT_DISK_CACHE_BYTES`]. Each
+    /// model with its options has a file of its own, and each version of this program: the limit is
+    /// that of one file.
     pub fn cache_dir_bytes(mut self, bytes: u64) -> Self {
         self.cache_dir_bytes = bytes;
         self
@@ -250,10 +253,16 @@ impl ModelBuilder {
     }
 
     fn load_directory(self, path: &Path, source: String) -> Result<Model, Error> {
-        let machine = Machine::detect();
         let isa = self.checked_isa()?;
         let threads = self.checked_threads()?;
+        self.check_sizes()?;
+        let machine = Machine {
+            isa: isa.name().to_owned(),
+            ..Machine::detect()
+        };
         let directory = ModelDirectory::open(path)?;
+        let task = self.task.unwrap_or_else(|| directory.task());
+        let encode = self.encode(&directory, task)?;
         let load = LoadOptions {
             isa,
             task: self.task,
@@ -262,7 +271,6 @@ impl ModelBuilder {
             dimensions: self.dimensions,
         };
         let fingerprint = directory.fingerprint()?;
-        let encode = self.encode(&directory)?;
         let network = Network::load(&directory, &load)?;
         let tokenizer = Tokenizer::from_file(
             directory.tokenizer_path(),
@@ -271,37 +279,28 @@ impl ModelBuilder {
             },
         )?;
 
-        let task = network.task();
-        let encode = Encode {
-            offsets: if task == Task::Tag {
-                Offsets::Keep
-            } else {
-                Offsets::Skip
-            },
-            ..encode
-        };
         let prompt_tokens = match (directory.prompt_pooling(), &encode.prompt) {
             (PromptPooling::Excluded, Some(prompt)) => tokens_of_prompt(&tokenizer, prompt)?,
             _ => 0,
         };
-        let computed = format!(
-            "task={task} pooling={:?} normalize={:?} dimensions={:?} prompt_tokens={prompt_tokens}",
-            self.pooling, self.normalize, self.dimensions
-        );
-        let scope = Scope::new([
+        let computed = self.computed(task);
+        let parts = [
             fingerprint.as_slice(),
             isa.name().as_bytes(),
-            computed.as_bytes(),
-        ]);
+            // Another version may add in another order.
+            env!("CARGO_PKG_VERSION").as_bytes(),
+            &prompt_tokens.to_le_bytes(),
+        ];
+        let options = computed
+            .iter()
+            .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        let scope = Scope::new(parts.into_iter().chain(options));
         let file = self
             .cache_dir
             .as_ref()
             .map(|path| DiskFile::new(path, &scope.name(), self.cache_dir_bytes));
-        let cache = Cache::open(self.cache, file.as_ref())?;
+        let cache = Cache::open(self.cache_limits(), file.as_ref())?;
         let budget = self.budget(&fingerprint, &network, &machine)?;
-        if self.window == 0 {
-            return Err(option("window", "0 rows; it must be at least 1"));
-        }
         let letter_case = directory.letter_case();
         let takes = match task {
             Task::Embed | Task::Tag => Takes::Texts,
@@ -362,7 +361,44 @@ impl ModelBuilder {
         }
     }
 
-    fn encode(&self, directory: &ModelDirectory) -> Result<Encode, Error> {
+    fn check_sizes(&self) -> Result<(), Error> {
+        if self.batch_tokens == Some(0) {
+            return Err(option("batch_tokens", "0 tokens; it must be at least 1"));
+        }
+        if self.batch_size == Some(0) {
+            return Err(option("batch_size", "0 rows; it must be at least 1"));
+        }
+        if self.window == 0 {
+            return Err(option("window", "0 rows; it must be at least 1"));
+        }
+        Ok(())
+    }
+
+    /// The options that change what the network computes for given tokens, as names and values.
+    fn computed(&self, task: Task) -> Vec<(&'static str, String)> {
+        let mut computed = vec![("task", task.to_string())];
+        if task == Task::Embed {
+            computed.extend([
+                ("pooling", words(self.pooling)),
+                ("normalize", words(self.normalize)),
+                ("dimensions", words(self.dimensions)),
+            ]);
+        }
+        computed
+    }
+
+    fn cache_limits(&self) -> CacheLimits {
+        let (entries, bytes) = match (self.cache_entries, self.cache_bytes) {
+            (None, None) => (0, 0),
+            (entries, bytes) => (
+                entries.unwrap_or(usize::MAX),
+                bytes.unwrap_or(DEFAULT_CACHE_BYTES),
+            ),
+        };
+        CacheLimits { entries, bytes }
+    }
+
+    fn encode(&self, directory: &ModelDirectory, task: Task) -> Result<Encode, Error> {
         if let Some(tokens) = self.max_tokens
             && (tokens == 0 || tokens > directory.max_tokens())
         {
@@ -399,7 +435,10 @@ impl ModelBuilder {
             on_long: self.on_long,
             max_tokens: self.max_tokens,
             prompt: prompt.filter(|prompt| !prompt.is_empty()),
-            offsets: Offsets::Skip,
+            offsets: match task {
+                Task::Tag => Offsets::Keep,
+                Task::Embed | Task::Classify | Task::Rerank => Offsets::Skip,
+            },
         })
     }
 
@@ -409,12 +448,6 @@ impl ModelBuilder {
         network: &Network,
         machine: &Machine,
     ) -> Result<Budget, Error> {
-        if self.batch_tokens == Some(0) {
-            return Err(option("batch_tokens", "0 tokens; it must be at least 1"));
-        }
-        if self.batch_size == Some(0) {
-            return Err(option("batch_size", "0 rows; it must be at least 1"));
-        }
         let saved = match (self.batch_tokens, self.profile) {
             (None, ProfileUse::Saved) => Profile::load(fingerprint, machine)?,
             _ => None,
@@ -439,6 +472,14 @@ fn tokens_of_prompt(tokenizer: &Tokenizer, prompt: &str) -> Result<usize, Error>
     let spans = encoded.offsets.unwrap_or_default();
     let behind = spans.iter().rev().take_while(|span| span.special).count();
     Ok(spans.len() - behind)
+}
+
+/// What an option says, for people.
+fn words(option: Option<impl fmt::Debug>) -> String {
+    match option {
+        Some(value) => format!("{value:?}").to_lowercase(),
+        None => "model's own".to_owned(),
+    }
 }
 
 fn option(name: &'static str, problem: impl Into<String>) -> Error {

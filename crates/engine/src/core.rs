@@ -10,7 +10,7 @@ use networks::{ModelDirectory, ProblemType, Task};
 use crate::answer::{Answer, Origin, Outcome, assemble};
 use crate::cache::{Cache, Entry};
 use crate::error::RowError;
-use crate::execute::{Executor, Workers};
+use crate::execute::{BatchTime, Executor, Workers};
 use crate::machine::Machine;
 use crate::pipeline::{CacheUse, RunSettings};
 use crate::prepare::{PreparedWindow, Preparer, Unique};
@@ -24,7 +24,7 @@ pub(crate) struct Core {
     /// Hash of every file that determines answers.
     pub(crate) fingerprint: [u8; 32],
     /// The options that change what the network computes, as names and values.
-    pub(crate) computed: String,
+    pub(crate) computed: Vec<(&'static str, String)>,
     pub(crate) machine: Machine,
     pub(crate) executor: Executor,
     pub(crate) preparer: Preparer,
@@ -65,7 +65,7 @@ impl Core {
         let tokens: Vec<_> = rows.iter().map(|unique| &unique.tokens).collect();
         let executed = self.executor.run(&tokens, workers);
         let total: usize = tokens.iter().map(|row| row.ids.len()).sum();
-        let per_token = executed.elapsed.as_secs_f64() / total.max(1) as f64;
+        let per_token = executed.time.busy.as_secs_f64() / total.max(1) as f64;
         let outcomes = rows.iter().zip(executed.answers).map(|(unique, answer)| {
             if let Ok(values) = &answer
                 && cache == CacheUse::Yes
@@ -90,7 +90,7 @@ impl Core {
         Computed {
             outcomes: outcomes.collect(),
             tokens: total,
-            elapsed: executed.elapsed,
+            time: executed.time,
         }
     }
 
@@ -148,7 +148,10 @@ impl Core {
         };
         std::thread::scope(|scope| {
             let others = threads.min(batches.len()) - 1;
-            let others: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+            // A thread that the system refuses makes the call slower, nothing else.
+            let others: Vec<_> = (0..others)
+                .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
+                .collect();
             let mut outcomes = work();
             for other in others {
                 match other.join() {
@@ -166,5 +169,5 @@ pub(crate) struct Computed {
     /// One for each, in the batch's order.
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) tokens: usize,
-    pub(crate) elapsed: Duration,
+    pub(crate) time: BatchTime,
 }

@@ -8,7 +8,7 @@ use networks::Task;
 ///
 /// What is wrong with a single row is not an `Error`: it is that row's [`RowError`], and the other
 /// rows are answered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The model could not be found or fetched.
@@ -98,6 +98,7 @@ pub mod codes {
     pub const WRONG_INPUT: &str = "wrong_input";
     /// The model computed NaN or infinity.
     pub const NOT_FINITE: &str = "not_finite";
-    /// A bug in this program: the batch was given up, the others go on.
+    /// The network cannot take the row (its tokenizer belongs to another model), or a bug in this
+    /// program: the row was given up, the others go on.
     pub const INTERNAL: &str = "internal";
 }

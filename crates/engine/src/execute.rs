@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -25,7 +25,8 @@ pub(crate) struct TokenRow {
 pub(crate) enum Workers {
     /// The calling thread.
     One,
-    /// All threads of the model together, if nobody else computes now; else the calling thread.
+    /// All threads of the model together, if nobody else computes now; else the calling thread. Who
+    /// wants to compute meanwhile waits, and then has as many threads.
     Team,
 }
 
@@ -33,10 +34,19 @@ pub(crate) enum Workers {
 type RowAnswers = Vec<Result<Arc<[f32]>, RowError>>;
 
 /// What came of a batch: an answer or an error for each row, in the batch's order.
+#[derive(Default)]
 pub(crate) struct Executed {
     pub(crate) answers: RowAnswers,
-    /// Wall time of the batch.
-    pub(crate) elapsed: Duration,
+    pub(crate) time: BatchTime,
+}
+
+/// How long a batch took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BatchTime {
+    /// From its start to its end.
+    pub(crate) wall: Duration,
+    /// Summed over the threads that worked on it: what it would have taken one.
+    pub(crate) busy: Duration,
 }
 
 /// A network and the threads that may compute with it.
@@ -46,7 +56,8 @@ pub(crate) struct Executor {
     /// Tokens at the start of each row that pooling leaves out; 0 for almost every model.
     prompt_tokens: usize,
     /// Each slot is the right to compute on one thread, and the buffers to do so. Whoever computes
-    /// holds one, whatever the stream or call: so the machine is never oversubscribed.
+    /// holds one for each thread it computes on, whatever the stream or call: so the machine is never
+    /// oversubscribed. Nobody who holds one waits for another.
     free: (Sender<Slot>, Receiver<Slot>),
     team: OnceLock<Mutex<SpinTeam>>,
     workspace_bytes: AtomicU64,
@@ -94,36 +105,86 @@ impl Executor {
 
     /// Runs one batch; waits while all threads of the model compute for others.
     ///
-    /// Never fails as a whole: if the network refuses the batch or panics, each of its rows carries
-    /// the error, and buffers that may be half written are thrown away.
+    /// Never fails as a whole: if the network refuses the batch or panics, its rows are run one by
+    /// one, and only those that still fail carry an error.
     pub(crate) fn run(&self, rows: &[&TokenRow], workers: Workers) -> Executed {
+        match self.attempt(rows, workers) {
+            Ok(executed) => executed,
+            Err(_) if rows.len() > 1 => {
+                let mut all = Executed::default();
+                for row in rows {
+                    let one = self.run(&[row], Workers::One);
+                    all.answers.extend(one.answers);
+                    all.time.wall += one.time.wall;
+                    all.time.busy += one.time.busy;
+                }
+                all
+            }
+            Err(error) => Executed {
+                answers: vec![Err(error); rows.len()],
+                time: BatchTime::default(),
+            },
+        }
+    }
+
+    /// Runs one batch, which fails as a whole. Buffers that may be half written are thrown away.
+    fn attempt(&self, rows: &[&TokenRow], workers: Workers) -> Result<Executed, RowError> {
+        let internal = |problem: String| RowError::new(codes::INTERNAL, problem);
         let Ok(mut slot) = self.free.1.recv() else {
-            return failed(rows.len(), "the model's threads are gone");
+            return Err(internal("the model's threads are gone".into()));
         };
-        let idle = self.free.1.len() + 1 == self.threads;
+        let others = match workers {
+            Workers::One => Vec::new(),
+            Workers::Team => self.other_slots(),
+        };
         let before = slot.bytes();
         let start = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| match workers {
-            Workers::Team if idle && self.threads > 1 => self.run_as_team(&mut slot, rows),
-            _ => slot.run(self, &Solo, rows),
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            if others.is_empty() {
+                slot.run(self, &Solo, rows)
+            } else {
+                self.run_as_team(&mut slot, rows)
+            }
         }));
-        let elapsed = start.elapsed();
-        let executed = match outcome {
-            Ok(Ok(answers)) => Executed { answers, elapsed },
-            Ok(Err(error)) => failed(rows.len(), &error.to_string()),
+        let wall = start.elapsed();
+        let threads = 1 + others.len() as u32;
+        let outcome = match outcome {
+            Ok(Ok(answers)) => Ok(Executed {
+                answers,
+                time: BatchTime {
+                    wall,
+                    busy: wall * threads,
+                },
+            }),
+            Ok(Err(error)) => Err(internal(error.to_string())),
             Err(_) => {
                 slot = Slot::default();
-                failed(
-                    rows.len(),
-                    "computing this batch panicked; please report this",
-                )
+                Err(internal(
+                    "computing this row panicked; please report this".into(),
+                ))
             }
         };
         // Slots differ by what they grew or lost in this call.
         self.workspace_bytes
             .fetch_add(slot.bytes().wrapping_sub(before), Relaxed);
-        let _ = self.free.0.send(slot);
-        executed
+        self.give_back(others.into_iter().chain([slot]));
+        outcome
+    }
+
+    /// The slots of all other threads, or none: some of them would not make a team.
+    fn other_slots(&self) -> Vec<Slot> {
+        let mut others: Vec<Slot> = self.free.1.try_iter().collect();
+        if others.len() + 1 < self.threads {
+            self.give_back(others.drain(..));
+        }
+        others
+    }
+
+    fn give_back(&self, slots: impl IntoIterator<Item = Slot>) {
+        for slot in slots {
+            // The channel has room for all there are, and both ends live in `self`.
+            let _ = self.free.0.send(slot);
+        }
     }
 
     fn run_as_team(
@@ -134,12 +195,10 @@ impl Executor {
         let team = self
             .team
             .get_or_init(|| Mutex::new(SpinTeam::new(self.threads)));
-        match team.try_lock() {
-            Ok(mut team) => slot.run(self, &team.lead(), rows),
-            // A panic inside a team's job is caught in its threads; the team itself is whole.
-            Err(TryLockError::Poisoned(team)) => slot.run(self, &team.into_inner().lead(), rows),
-            Err(TryLockError::WouldBlock) => slot.run(self, &Solo, rows),
-        }
+        // Whoever leads the team has every slot, so this does not wait. A panic inside a team's job is
+        // caught in its threads; the team itself is whole.
+        let mut team = team.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.run(self, &team.lead(), rows)
     }
 }
 
@@ -205,10 +264,74 @@ fn finite(values: &[f32]) -> Result<Arc<[f32]>, RowError> {
     }
 }
 
-fn failed(rows: usize, problem: &str) -> Executed {
-    let error = RowError::new(codes::INTERNAL, problem);
-    Executed {
-        answers: vec![Err(error); rows],
-        elapsed: Duration::ZERO,
+#[cfg(test)]
+mod tests {
+    use networks::{LoadOptions, ModelDirectory};
+    use testing::golden::Golden;
+
+    use super::*;
+
+    fn executor(threads: usize) -> Executor {
+        let golden = Golden::load("bert-embed");
+        let directory = ModelDirectory::open(&golden.directory).unwrap();
+        let network = Network::load(&directory, &LoadOptions::default()).unwrap();
+        Executor::new(network, threads, 0)
+    }
+
+    fn row() -> TokenRow {
+        TokenRow {
+            ids: vec![2, 42, 164, 3],
+            types: Vec::new(),
+        }
+    }
+
+    /// Two queries at once would each start as many threads as there are cores, and spin against each
+    /// other.
+    #[test]
+    fn a_team_has_all_slots_or_is_none() {
+        let executor = executor(3);
+        let together = executor.run(&[&row()], Workers::Team);
+        assert_eq!(together.time.busy, 3 * together.time.wall);
+        assert_eq!(executor.free.1.len(), 3);
+
+        let taken = executor.free.1.recv().unwrap();
+        let alone = executor.run(&[&row()], Workers::Team);
+        assert_eq!(alone.time.busy, alone.time.wall);
+        assert_eq!(alone.answers, together.answers);
+        assert_eq!(executor.free.1.len(), 2);
+        executor.give_back([taken]);
+
+        // However many ask at once: everybody is answered, and every slot comes back.
+        std::thread::scope(|scope| {
+            for n in 0..6 {
+                let (executor, expected) = (&executor, &together.answers);
+                let workers = [Workers::Team, Workers::One][n % 2];
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        assert_eq!(&executor.run(&[&row()], workers).answers, expected);
+                    }
+                });
+            }
+        });
+        assert_eq!(executor.free.1.len(), 3);
+    }
+
+    /// One row that the network cannot take would cost its neighbours their answers.
+    #[test]
+    fn a_bad_row_fails_alone() {
+        let executor = executor(2);
+        let (good, mut unknown, empty) = (row(), row(), TokenRow::default());
+        unknown.ids[1] = u32::MAX;
+        for workers in [Workers::One, Workers::Team] {
+            let answers = executor
+                .run(&[&good, &unknown, &empty, &good], workers)
+                .answers;
+            assert_eq!(answers[0], executor.run(&[&good], workers).answers[0]);
+            assert_eq!(answers[0], answers[3]);
+            for (at, words) in [(1, "vocabulary"), (2, "no tokens")] {
+                let error = answers[at].as_ref().unwrap_err();
+                assert!(error.code == codes::INTERNAL && error.message.contains(words));
+            }
+        }
     }
 }

@@ -50,14 +50,19 @@ pub use benchmark::{BenchmarkReport, BenchmarkSpec, BudgetResult, Latency};
 pub use builder::{
     DEFAULT_BATCH_SIZE, DEFAULT_DISK_CACHE_BYTES, DEFAULT_WINDOW, ModelBuilder, ProfileUse,
 };
-pub use cache::{CacheLimits, CacheStats};
-pub use catalogue::{FetchError, FetchProgress, NoProgress};
+pub use cache::CacheStats;
+pub use catalogue::{
+    Attempt, Attempts, FetchError, FetchProgress, NoProgress, Remedy, SourceError,
+};
 pub use error::{Error, RowError, codes};
-pub use kernels::{Isa, Pooling};
+pub use kernels::{Activation, Isa, Pooling};
 pub use machine::{Machine, available_threads};
 pub use memory::MemoryStats;
 pub use model::Model;
-pub use networks::{Normalize, ProblemType, Task};
+pub use networks::{
+    EncoderConfig, Family, LetterCase, ModelDirectory, ModelError, Normalize, ProblemType,
+    PromptPooling, Prompts, ScoreActivation, Task,
+};
 pub use pipeline::{AnsweredWindow, Window, Windows};
 pub use prediction::{LabelScore, Prediction, Rendering, Scores};
 pub use prepare::Source;
@@ -65,4 +70,4 @@ pub use profile::Profile;
 pub use progress::{Progress, ProgressHandle};
 pub use stream::{AsyncPredictStream, PredictStream};
 pub use text::entities::{Aggregation, Entity};
-pub use text::{Input, OnLong, Truncate};
+pub use text::{Input, OnLong, TextError, TokenCount, TokenSpan, Truncate};

@@ -11,7 +11,7 @@ pub struct Machine {
     pub processor: String,
     /// Threads that this process may run at once: cgroup limits and affinity are respected.
     pub threads: usize,
-    /// The instruction set in use.
+    /// The instruction set in use: the best there is, or the one that a model was told to use.
     pub isa: String,
     /// One core's level-2 cache, in bytes.
     pub l2_bytes: usize,
@@ -22,7 +22,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks at this machine.
+    /// Looks at this machine, with the best instruction set that it has.
     pub fn detect() -> Self {
         Self {
             processor: processor(),

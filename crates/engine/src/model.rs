@@ -1,5 +1,6 @@
 //! A loaded model.
 
+use std::fmt;
 use std::sync::Arc;
 
 use networks::{ModelDirectory, Task};
@@ -60,12 +61,12 @@ impl Model {
     ///
     /// # fn main() -> Result<(), batchwright_engine::Error> {
     /// let model = Model::builder("path/to/classifier").load()?;
-    /// let three_best = model.rendering(Rendering { top_k: Some(3), ..Rendering::default() });
+    /// let three_best = model.with_rendering(Rendering { top_k: Some(3), ..Rendering::default() });
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn rendering(&self, rendering: Rendering) -> Self {
+    pub fn with_rendering(&self, rendering: Rendering) -> Self {
         Self {
             core: Arc::clone(&self.core),
             rendering,
@@ -127,7 +128,8 @@ impl Model {
         &self.core.fingerprint
     }
 
-    /// Everything that determines answers, as names and values: what a job compares before it goes on.
+    /// Everything that determines answers, but for this program's version, as names and values: what a
+    /// job compares before it goes on, so that it can name the option that has changed.
     pub fn fingerprints(&self) -> Vec<(&'static str, String)> {
         let hex = |bytes: &[u8]| {
             bytes
@@ -136,13 +138,13 @@ impl Model {
                 .collect::<String>()
         };
         let encode = &self.core.preparer.encode;
-        vec![
+        let mut facts = self.core.computed.clone();
+        facts.extend([
             ("model", hex(&self.core.fingerprint)),
             (
                 "tokenizer",
                 hex(&self.core.preparer.tokenizer.fingerprint()),
             ),
-            ("network", self.core.computed.clone()),
             (
                 "instruction set",
                 self.core.executor.network().isa().name().to_owned(),
@@ -156,7 +158,8 @@ impl Model {
                     .map_or("model's own".into(), |n| n.to_string()),
             ),
             ("prompt", encode.prompt.clone().unwrap_or_default()),
-        ]
+        ]);
+        facts
     }
 
     /// Embeds texts; vectors `[dimensions]` in the order of the texts.
@@ -176,10 +179,7 @@ impl Model {
         &self,
         texts: impl IntoIterator<Item = T>,
     ) -> Result<Vec<Vec<f32>>, Error> {
-        self.all(Task::Embed, texts, |prediction| match prediction {
-            Prediction::Embedding(vector) => Some(vector),
-            _ => None,
-        })
+        self.all(Task::Embed, texts, Prediction::into_embedding)
     }
 
     /// Classifies texts, or pairs; labels with scores, best first, in the order of the texts.
@@ -199,10 +199,7 @@ impl Model {
         &self,
         texts: impl IntoIterator<Item = T>,
     ) -> Result<Vec<Vec<LabelScore>>, Error> {
-        self.all(Task::Classify, texts, |prediction| match prediction {
-            Prediction::Labels(labels) => Some(labels),
-            _ => None,
-        })
+        self.all(Task::Classify, texts, Prediction::into_labels)
     }
 
     /// Scores each passage against the query, in the passages' order.
@@ -226,10 +223,7 @@ impl Model {
         let pairs = passages
             .into_iter()
             .map(|passage| Input::Pair(query.to_owned(), passage.into()));
-        self.all(Task::Rerank, pairs, |prediction| match prediction {
-            Prediction::Score(score) => Some(score),
-            _ => None,
-        })
+        self.all(Task::Rerank, pairs, Prediction::into_score)
     }
 
     /// Finds the named spans of each text, with character offsets.
@@ -250,10 +244,7 @@ impl Model {
         &self,
         texts: impl IntoIterator<Item = T>,
     ) -> Result<Vec<Vec<Entity>>, Error> {
-        self.all(Task::Tag, texts, |prediction| match prediction {
-            Prediction::Entities(entities) => Some(entities),
-            _ => None,
-        })
+        self.all(Task::Tag, texts, Prediction::into_entities)
     }
 
     /// Runs the model's own task on one row: the shortest way, with all threads on its products.
@@ -275,7 +266,7 @@ impl Model {
             .answer_now(prepared, self.core.settings.cache)
             .pop()
         {
-            Some(Ok(answer)) => Ok(self.core.render(&answer, &self.rendering)),
+            Some(Ok(answer)) => Ok(self.render(&answer)),
             Some(Err(error)) => Err(Error::Row { row: 0, error }),
             None => Err(Error::Row {
                 row: 0,
@@ -308,7 +299,7 @@ impl Model {
         let rows = inputs.to_vec();
         let mut windows = self.windows_of(rows.into_iter(), self.core.settings);
         while let Some(window) = windows.next() {
-            predictions.extend(window.answers.into_iter().map(|answer| self.render(answer)));
+            predictions.extend(self.rendered(window.answers));
             progress(windows.progress());
         }
         predictions
@@ -319,12 +310,15 @@ impl Model {
     /// programs.
     ///
     /// ```no_run
-    /// # fn main() -> Result<(), batchwright_engine::Error> {
-    /// use std::io::BufRead;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io::{BufRead, BufReader};
     ///
     /// let model = batchwright_engine::Model::builder("all-MiniLM-L6-v2").load()?;
-    /// let lines = std::io::stdin().lock().lines().map_while(Result::ok).collect::<Vec<_>>();
-    /// for prediction in model.predict_stream(lines) {
+    /// let file = BufReader::new(std::fs::File::open("rows.txt")?);
+    /// // A panic of the rows' iterator comes out of the loop: a line that cannot be read must not
+    /// // look like the end of the file. `run_windows` takes such a line as an error in its place.
+    /// let rows = file.lines().map(|line| line.expect("rows.txt is UTF-8 and can be read"));
+    /// for prediction in model.predict_stream(rows) {
     ///     println!("{prediction:?}");
     /// }
     /// # Ok(())
@@ -351,7 +345,7 @@ impl Model {
     }
 
     /// Renders what the network computed for a row.
-    pub fn render_answer(&self, answer: &Answer) -> Prediction {
+    pub fn render(&self, answer: &Answer) -> Prediction {
         self.core.render(answer, &self.rendering)
     }
 
@@ -419,7 +413,7 @@ impl Model {
         self.core.memory_stats()
     }
 
-    pub(crate) fn core(&self) -> &Core {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
 
@@ -436,8 +430,11 @@ impl Model {
         pipeline::run(&self.core, windows, settings)
     }
 
-    fn render(&self, answer: Result<Answer, RowError>) -> Result<Prediction, RowError> {
-        answer.map(|answer| self.core.render(&answer, &self.rendering))
+    fn rendered(
+        &self,
+        answers: Vec<Result<Answer, RowError>>,
+    ) -> impl Iterator<Item = Result<Prediction, RowError>> {
+        answers.into_iter().map(|answer| Ok(self.render(&answer?)))
     }
 
     fn all<T: Into<Input>, A>(
@@ -474,15 +471,22 @@ impl Model {
                 .preparer
                 .window(inputs.into_iter().map(Ok).collect());
             let answers = self.core.answer_now(prepared, self.core.settings.cache);
-            return answers
-                .into_iter()
-                .map(|answer| self.render(answer))
-                .collect();
+            return self.rendered(answers).collect();
         }
         let mut predictions = Vec::with_capacity(inputs.len());
         for window in self.windows_of(inputs.into_iter(), self.core.settings) {
-            predictions.extend(window.answers.into_iter().map(|answer| self.render(answer)));
+            predictions.extend(self.rendered(window.answers));
         }
         predictions
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Model");
+        out.field("name", &self.name())
+            .field("task", &self.task())
+            .field("threads", &self.threads());
+        out.finish_non_exhaustive()
     }
 }

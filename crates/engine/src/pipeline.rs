@@ -9,19 +9,20 @@
 //! memory depends on the window, not on the input, and a slow consumer slows the reader down.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 
 use batch::{Budget, InOrder, Share};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use text::Input;
 
-use crate::answer::{Answer, Outcome, assemble};
+use crate::answer::{Answer, Origin, Outcome, assemble};
 use crate::core::Core;
 use crate::error::{RowError, codes};
 use crate::execute::Workers;
-use crate::prepare::{PreparedRow, PreparedWindow, Unique};
+use crate::prepare::{PreparedRow, Unique};
 use crate::progress::{Counters, Progress, ProgressHandle};
 
 /// Rows that are prepared and handed back together, with something of the caller's that rides along.
@@ -115,18 +116,20 @@ where
     let (messages, received) = unbounded();
     let counters = Arc::new(Counters::default());
 
-    let reader = std::thread::spawn(move || {
-        let mut sequence = 0;
-        let mut windows = windows;
-        while permitted.recv().is_ok() {
-            let Some(window) = windows.next() else { break };
-            if read.send((sequence, window)).is_err() {
-                break;
+    let reader = Builder::new()
+        .name("batchwright-reader".into())
+        .spawn(move || {
+            let mut sequence = 0;
+            let mut windows = windows;
+            while permitted.recv().is_ok() {
+                let Some(window) = windows.next() else { break };
+                if read.send((sequence, window)).is_err() {
+                    break;
+                }
+                sequence += 1;
             }
-            sequence += 1;
-        }
-    });
-    for _ in 0..preparers {
+        });
+    start("preparer", preparers, || {
         let prepare = Prepare {
             core: Arc::clone(core),
             settings,
@@ -135,13 +138,13 @@ where
             messages: messages.clone(),
         };
         let to_prepare = to_prepare.clone();
-        std::thread::spawn(move || {
+        move || {
             for (sequence, window) in to_prepare {
                 prepare.window(sequence, window);
             }
-        });
-    }
-    for _ in 0..settings.threads {
+        }
+    });
+    start("worker", settings.threads, || {
         let worker = Worker {
             core: Arc::clone(core),
             cache: settings.cache,
@@ -149,21 +152,67 @@ where
             messages: messages.clone(),
         };
         let work = work.clone();
-        std::thread::spawn(move || {
+        move || {
             for item in work {
                 if !worker.run(&item) {
                     break;
                 }
             }
-        });
-    }
+        }
+    });
     Windows {
         messages: received,
         permits,
         pending: HashMap::new(),
         ordered: InOrder::default(),
-        reader: Some(reader),
+        reader: Some(reader.unwrap_or_else(|error| refused("reader", &error))),
         counters,
+    }
+}
+
+/// Starts up to `count` threads. Those that the system refuses make the run slower, nothing else,
+/// unless it refuses all.
+fn start<F: FnOnce() + Send + 'static>(name: &str, count: usize, work: impl Fn() -> F) {
+    for number in 0..count {
+        let thread = Builder::new().name(format!("batchwright-{name}-{number}"));
+        match thread.spawn(work()) {
+            Ok(_) => {}
+            Err(error) if number == 0 => refused(name, &error),
+            Err(_) => break,
+        }
+    }
+}
+
+#[expect(
+    clippy::panic,
+    reason = "as `std::thread::spawn` does: without the thread no row can be answered"
+)]
+fn refused<T>(name: &str, error: &std::io::Error) -> T {
+    panic!("the system refuses to start a thread ({name}): {error}")
+}
+
+/// A window that is tokenised, with what of it the cache knows and how the rest is to be computed.
+struct Planned {
+    rows: Vec<Result<PreparedRow, RowError>>,
+    unique: Arc<[Unique]>,
+    /// One for each in `unique`.
+    answers: Vec<Option<Outcome>>,
+    /// Those in `unique` that are to be computed.
+    batches: Vec<Vec<u32>>,
+    workers: Workers,
+}
+
+impl Planned {
+    /// A window of which nothing will be answered.
+    fn failed(rows: usize, problem: &str) -> Self {
+        let error = RowError::new(codes::INTERNAL, problem);
+        Self {
+            rows: (0..rows).map(|_| Err(error.clone())).collect(),
+            unique: Arc::new([]),
+            answers: Vec::new(),
+            batches: Vec::new(),
+            workers: Workers::One,
+        }
     }
 }
 
@@ -176,47 +225,23 @@ struct Prepare<P> {
 }
 
 impl<P> Prepare<P> {
+    /// Sends a window to whoever waits for it, and its batches to the workers. Whatever happens, the
+    /// window arrives with all its rows: one that does not would hold up those after it for ever.
     fn window(&self, sequence: u64, window: Window<P>) {
         let Window { rows, payload } = window;
         let count = rows.len();
-        let prepared = self
+        let planned = self
             .counters
-            .time_preparing(|| catch_unwind(AssertUnwindSafe(|| self.core.preparer.window(rows))));
-        let prepared = prepared.unwrap_or_else(|_| PreparedWindow {
-            rows: (0..count)
-                .map(|_| {
-                    Err(RowError::new(
-                        codes::INTERNAL,
-                        "preparing this window panicked",
-                    ))
-                })
-                .collect(),
-            unique: Vec::new(),
-        });
-
+            .time_preparing(|| catch_unwind(AssertUnwindSafe(|| self.plan(rows))));
+        let planned =
+            planned.unwrap_or_else(|_| Planned::failed(count, "preparing this window panicked"));
         self.counters
-            .refused(prepared.rows.iter().filter(|row| row.is_err()).count());
-        let mut answers: Vec<Option<Outcome>> = Vec::new();
-        answers.resize_with(prepared.unique.len(), || None);
-        let mut lengths = Vec::new();
-        let mut to_compute = Vec::new();
-        for (index, unique) in prepared.unique.iter().enumerate() {
-            if let Some(outcome) = self.core.cached(self.settings.cache, unique) {
-                self.counters.hits(unique.count);
-                answers[index] = Some(outcome);
-            } else {
-                lengths.push(unique.tokens.ids.len() as u32);
-                to_compute.push(index as u32);
-            }
-        }
-
-        let missing = to_compute.len();
-        let unique: Arc<[Unique]> = prepared.unique.into();
+            .refused(planned.rows.iter().filter(|row| row.is_err()).count());
         let pending = Pending {
             payload,
-            rows: prepared.rows,
-            answers,
-            missing,
+            rows: planned.rows,
+            answers: planned.answers,
+            missing: planned.batches.iter().map(Vec::len).sum(),
         };
         // Sent before its work is queued, so that it is there when the first answers come. If nobody
         // listens any more, the queue's readers end too.
@@ -224,14 +249,43 @@ impl<P> Prepare<P> {
             .messages
             .send(Message::Window(sequence, pending))
             .is_err()
-            || missing == 0
         {
             return;
         }
+        for rows in planned.batches {
+            let work = Work {
+                sequence,
+                unique: Arc::clone(&planned.unique),
+                rows,
+                workers: planned.workers,
+            };
+            if self.queue.send(work).is_err() {
+                return;
+            }
+        }
+    }
 
+    /// Tokenises a window, looks its distinct rows up, and cuts what is left into batches.
+    fn plan(&self, rows: Vec<Result<Input, RowError>>) -> Planned {
+        let prepared = self.core.preparer.window(rows);
+        let mut answers: Vec<Option<Outcome>> = Vec::with_capacity(prepared.unique.len());
+        let mut lengths = Vec::new();
+        let mut to_compute = Vec::new();
+        for (index, unique) in prepared.unique.iter().enumerate() {
+            let cached = self.core.cached(self.settings.cache, unique);
+            if cached.is_some() {
+                self.counters.hits(unique.count);
+            } else {
+                lengths.push(unique.tokens.ids.len() as u32);
+                to_compute.push(index as u32);
+            }
+            answers.push(cached);
+        }
         let total: usize = lengths.iter().map(|&length| length as usize).sum();
-        let share = Share::of(total, missing, self.settings.threads, self.settings.budget);
-        let (budget, workers) = match share {
+        let RunSettings {
+            budget, threads, ..
+        } = self.settings;
+        let (budget, workers) = match Share::of(total, to_compute.len(), threads, budget) {
             Share::Team => (
                 Budget {
                     tokens: usize::MAX,
@@ -243,20 +297,16 @@ impl<P> Prepare<P> {
         };
         let plan = batch::plan(&lengths, budget);
         self.counters.planned(plan.padding(), plan.batches().len());
-        for planned in plan.batches() {
-            let rows = planned
-                .iter()
-                .map(|&row| to_compute[row as usize])
-                .collect();
-            let work = Work {
-                sequence,
-                unique: Arc::clone(&unique),
-                rows,
-                workers,
-            };
-            if self.queue.send(work).is_err() {
-                return;
-            }
+        let batches = plan.batches().map(|batch| {
+            let rows = batch.iter().map(|&row| to_compute[row as usize]);
+            rows.collect()
+        });
+        Planned {
+            rows: prepared.rows,
+            unique: prepared.unique.into(),
+            answers,
+            batches: batches.collect(),
+            workers,
         }
     }
 }
@@ -271,6 +321,25 @@ struct Worker<P> {
 impl<P> Worker<P> {
     /// Answers a batch; false when nobody listens any more.
     fn run(&self, work: &Work) -> bool {
+        let answers = catch_unwind(AssertUnwindSafe(|| self.answers(work)));
+        let answers = answers.unwrap_or_else(|_| {
+            let failed = |&index: &u32| {
+                let error = RowError::new(codes::INTERNAL, "answering this row's batch panicked");
+                let outcome = Outcome {
+                    origin: Origin::Computed,
+                    answer: Err(error),
+                };
+                (index, outcome)
+            };
+            work.rows.iter().map(failed).collect()
+        });
+        self.messages
+            .send(Message::Answers(work.sequence, answers))
+            .is_ok()
+    }
+
+    /// An answer for each row of a batch, with its index among the window's distinct rows.
+    fn answers(&self, work: &Work) -> Vec<(u32, Outcome)> {
         let mut answers = Vec::with_capacity(work.rows.len());
         let mut missing = Vec::with_capacity(work.rows.len());
         for &index in &work.rows {
@@ -287,14 +356,12 @@ impl<P> Worker<P> {
         if !missing.is_empty() {
             let rows: Vec<_> = missing.iter().map(|&i| &work.unique[i as usize]).collect();
             let computed = self.core.compute(self.cache, &rows, work.workers);
-            self.counters.computed(computed.tokens, computed.elapsed);
+            self.counters.computed(computed.tokens, computed.time);
             rows.iter()
                 .for_each(|unique| self.counters.answered(unique.count));
             answers.extend(missing.into_iter().zip(computed.outcomes));
         }
-        self.messages
-            .send(Message::Answers(work.sequence, answers))
-            .is_ok()
+        answers
     }
 }
 
@@ -329,8 +396,14 @@ impl<P> Windows<P> {
             .pending
             .get(&sequence)
             .is_some_and(|pending| pending.missing == 0)
-            && let Some(pending) = self.pending.remove(&sequence)
         {
+            self.finish(sequence);
+        }
+    }
+
+    /// Puts a window in order; rows whose answers have not come carry an error.
+    fn finish(&mut self, sequence: u64) {
+        if let Some(pending) = self.pending.remove(&sequence) {
             let answers = assemble(pending.rows, &pending.answers);
             let errors = answers.iter().filter(|answer| answer.is_err()).count();
             let answered = AnsweredWindow {
@@ -365,9 +438,114 @@ impl<P> Iterator for Windows<P> {
                     if let Some(Err(panic)) = self.reader.take().map(JoinHandle::join) {
                         resume_unwind(panic);
                     }
-                    return None;
+                    // Answers that will never come must not look like the end of the input.
+                    let &waiting = self.pending.keys().min()?;
+                    self.finish(waiting);
                 }
             }
+        }
+    }
+}
+
+impl<P> fmt::Debug for Windows<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Windows");
+        out.field("progress", &self.progress());
+        out.finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testing::golden::Golden;
+
+    use super::*;
+    use crate::Model;
+
+    fn windows(messages: Vec<Message<&'static str>>) -> Windows<&'static str> {
+        let (sender, receiver) = unbounded();
+        for message in messages {
+            sender.send(message).unwrap();
+        }
+        Windows {
+            messages: receiver,
+            permits: bounded(9).0,
+            pending: HashMap::new(),
+            ordered: InOrder::default(),
+            reader: None,
+            counters: Arc::default(),
+        }
+    }
+
+    fn pending(payload: &'static str) -> Pending<&'static str> {
+        let row = PreparedRow {
+            unique: 0,
+            tokens: 3,
+            truncated: false,
+            source: None,
+        };
+        Pending {
+            payload,
+            rows: vec![Ok(row)],
+            answers: vec![None],
+            missing: 1,
+        }
+    }
+
+    /// Rows whose worker died would be missing from the end of an output that looks complete.
+    #[test]
+    fn windows_without_answers_come_out_as_errors() {
+        let answer = || {
+            let outcome = Outcome {
+                origin: Origin::Computed,
+                answer: Ok([1.0].into()),
+            };
+            vec![(0, outcome)]
+        };
+        let found: Vec<_> = windows(vec![
+            Message::Window(1, pending("second")),
+            Message::Window(0, pending("first")),
+            Message::Window(2, pending("third")),
+            Message::Answers(1, answer()),
+        ])
+        .map(|window| {
+            let code = window.answers[0].as_ref().err().map(|error| error.code);
+            (window.payload, code)
+        })
+        .collect();
+        let lost = Some(codes::INTERNAL);
+        assert_eq!(found, [("first", lost), ("second", None), ("third", lost)]);
+    }
+
+    /// A batch whose worker panics would keep its window, and the whole stream, waiting for ever.
+    #[test]
+    fn a_worker_that_panics_answers_with_errors() {
+        let golden = Golden::load("bert-embed");
+        let model = Model::builder(golden.directory.to_str().unwrap())
+            .profile(crate::ProfileUse::Ignored)
+            .load()
+            .unwrap();
+        let (messages, received) = unbounded();
+        let worker = Worker::<()> {
+            core: Arc::clone(model.core()),
+            cache: CacheUse::Yes,
+            counters: Arc::default(),
+            messages,
+        };
+        // There is no such row: the look-up panics.
+        let work = Work {
+            sequence: 5,
+            unique: Arc::new([]),
+            rows: vec![7],
+            workers: Workers::One,
+        };
+        assert!(worker.run(&work));
+        match received.try_recv() {
+            Ok(Message::Answers(5, answers)) => {
+                let error = answers[0].1.answer.as_ref().unwrap_err();
+                assert_eq!((answers[0].0, error.code), (7, codes::INTERNAL));
+            }
+            _ => panic!("no answers"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From the network's output to what a user reads: labels with scores, vectors, entities.
 
 use networks::{ProblemType, ScoreActivation, Task};
-use text::entities::{Aggregation, Entity};
+use text::entities::{Aggregation, Entity, TaggedText};
 
 use crate::answer::Answer;
 use crate::core::Core;
@@ -19,6 +19,40 @@ pub enum Prediction {
     Entities(Vec<Entity>),
 }
 
+impl Prediction {
+    /// The vector, if this is one: if the model's task is [`Task::Embed`].
+    pub fn into_embedding(self) -> Option<Vec<f32>> {
+        match self {
+            Self::Embedding(vector) => Some(vector),
+            _ => None,
+        }
+    }
+
+    /// The labels, if these are such: if the model's task is [`Task::Classify`].
+    pub fn into_labels(self) -> Option<Vec<LabelScore>> {
+        match self {
+            Self::Labels(labels) => Some(labels),
+            _ => None,
+        }
+    }
+
+    /// The score, if this is one: if the model's task is [`Task::Rerank`].
+    pub fn into_score(self) -> Option<f32> {
+        match self {
+            Self::Score(score) => Some(score),
+            _ => None,
+        }
+    }
+
+    /// The entities, if these are such: if the model's task is [`Task::Tag`].
+    pub fn into_entities(self) -> Option<Vec<Entity>> {
+        match self {
+            Self::Entities(entities) => Some(entities),
+            _ => None,
+        }
+    }
+}
+
 /// A label and its score.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct LabelScore {
@@ -33,7 +67,8 @@ pub struct LabelScore {
 pub struct Rendering {
     /// Most labels a row. `None`: 1 where labels exclude each other, else all above the threshold.
     pub top_k: Option<usize>,
-    /// Least score of a label or an entity. `None`: 0.5 where several labels may hold at once, else 0.
+    /// Least score of a label or an entity. `None`: a probability of 0.5 (a logit of 0) where several
+    /// labels may hold at once, else none.
     pub threshold: Option<f32>,
     /// Probabilities or logits.
     pub scores: Scores,
@@ -127,13 +162,13 @@ impl Core {
         let Some(source) = &answer.source else {
             return Vec::new();
         };
-        let mut entities = text::entities::aggregate(
-            &answer.values,
-            self.labels(),
-            &source.spans,
-            &source.text,
-            how.aggregation,
-        );
+        let tagged = TaggedText {
+            text: &source.text,
+            spans: &source.spans,
+            logits: &answer.values,
+            labels: self.labels(),
+        };
+        let mut entities = text::entities::aggregate(tagged, how.aggregation);
         if let Some(threshold) = how.threshold {
             entities.retain(|entity| entity.score >= threshold);
         }

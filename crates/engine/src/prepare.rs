@@ -1,6 +1,8 @@
 //! From rows of text to rows of tokens: tokenising, keys, and finding rows that are equal.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use networks::LetterCase;
@@ -117,22 +119,31 @@ impl Preparer {
             }
             _ => {}
         }
-        let input = match self.letter_case {
-            LetterCase::Kept => input,
-            LetterCase::Lowered => lowered(input),
+        let read = match self.letter_case {
+            LetterCase::Kept => Cow::Borrowed(&input),
+            LetterCase::Lowered => Cow::Owned(lowered(&input)),
         };
-        let encoded = self
-            .tokenizer
-            .encode(&input, &self.encode)
-            .map_err(|error| {
-                let code = match error {
-                    TextError::TooLong { .. } => codes::TOO_LONG,
-                    _ => codes::TOKENIZE,
-                };
-                RowError::new(code, error.to_string())
-            })?;
+        let encoded = catch_unwind(|| self.tokenizer.encode(&read, &self.encode));
+        let encoded = encoded.unwrap_or_else(|_| {
+            // The `tokenizers` crate is large: a bug in it costs this row, not its window.
+            let why = "the tokenizer panicked; please report this".to_owned();
+            Err(TextError::Refused { why })
+        });
+        let encoded = encoded.map_err(|error| {
+            let code = match error {
+                TextError::TooLong { .. } => codes::TOO_LONG,
+                _ => codes::TOKENIZE,
+            };
+            RowError::new(code, error.to_string())
+        })?;
+        let lowered = matches!(read, Cow::Owned(_));
         let source = match (encoded.offsets, input) {
-            (Some(spans), Input::Text(text)) => Some(Arc::new(Source { text, spans })),
+            (Some(mut spans), Input::Text(text)) => {
+                if lowered {
+                    places_as_given(&text, &mut spans);
+                }
+                Some(Arc::new(Source { text, spans }))
+            }
             _ => None,
         };
         let tokens = TokenRow {
@@ -143,9 +154,47 @@ impl Preparer {
     }
 }
 
-fn lowered(input: Input) -> Input {
+fn lowered(input: &Input) -> Input {
     match input {
         Input::Text(text) => Input::Text(text.to_lowercase()),
         Input::Pair(first, second) => Input::Pair(first.to_lowercase(), second.to_lowercase()),
+    }
+}
+
+/// From places in a text's lower case to places in the text: a few characters become two, as `İ` does.
+fn places_as_given(text: &str, spans: &mut [TokenSpan]) {
+    let given: Vec<usize> = text
+        .chars()
+        .enumerate()
+        .flat_map(|(at, character)| character.to_lowercase().map(move |_| at))
+        .collect();
+    for span in spans.iter_mut().filter(|span| span.end > span.start) {
+        let place = |at: usize| given.get(at).copied().unwrap_or(at);
+        (span.start, span.end) = (place(span.start), place(span.end - 1) + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entities of a model that reads lower case would be cut out of the wrong place.
+    #[test]
+    fn places_are_those_of_the_text_as_it_was_given() {
+        let text = "İzmir ΣΑΣ";
+        let Input::Text(lower) = lowered(&text.into()) else {
+            panic!("a text");
+        };
+        let lower: Vec<char> = lower.chars().collect();
+        assert_eq!(lower.len(), text.chars().count() + 1);
+        let span = |start, end| TokenSpan {
+            start,
+            end,
+            ..TokenSpan::default()
+        };
+        let mut spans = [span(0, 2), span(1, 6), span(7, 10), span(0, 0)];
+        assert_eq!(lower[7..10], ['σ', 'α', 'ς']);
+        places_as_given(text, &mut spans);
+        assert_eq!(spans, [span(0, 1), span(0, 5), span(6, 9), span(0, 0)]);
     }
 }

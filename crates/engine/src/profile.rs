@@ -50,7 +50,10 @@ impl Profile {
     /// # Errors
     /// If there is one and it cannot be read or understood.
     pub fn load(fingerprint: &[u8; 32], machine: &Machine) -> Result<Option<Self>, Error> {
-        let path = path(fingerprint, machine)?;
+        // Where there is no place for profiles, as in a service without a home, none was saved.
+        let Ok(path) = path(fingerprint, machine) else {
+            return Ok(None);
+        };
         let content = match std::fs::read_to_string(&path) {
             Ok(content) => content,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use batch::Padding;
 
+use crate::execute::BatchTime;
+
 /// What a run has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Progress {
@@ -24,10 +26,14 @@ pub struct Progress {
     /// Share of the computation that padding each batch to its longest row would waste, 0 to 1.
     /// Rows are packed, so this is what was saved, not what was spent.
     pub padding_avoided: f64,
-    /// Time spent preparing, summed over threads, in seconds.
+    /// Time spent preparing (tokenising, looking up, cutting into batches), summed over threads, in
+    /// seconds.
     pub prepare_seconds: f64,
-    /// Time spent in the network, summed over workers, in seconds.
+    /// Time spent in the network, summed over the threads that worked, in seconds.
     pub compute_seconds: f64,
+    /// Time from the start of each batch to its end, summed over batches, in seconds: less than
+    /// `compute_seconds` where threads shared a batch.
+    pub batch_seconds: f64,
 }
 
 /// Tells from any thread what a run has done so far; made by
@@ -54,6 +60,7 @@ pub(crate) struct Counters {
     padded_tokens: AtomicU64,
     prepare_ns: AtomicU64,
     compute_ns: AtomicU64,
+    batch_ns: AtomicU64,
 }
 
 impl Counters {
@@ -85,10 +92,11 @@ impl Counters {
         self.hits.fetch_add(rows.into(), Relaxed);
     }
 
-    pub(crate) fn computed(&self, tokens: usize, elapsed: Duration) {
+    pub(crate) fn computed(&self, tokens: usize, time: BatchTime) {
+        let add = |to: &AtomicU64, time: Duration| to.fetch_add(time.as_nanos() as u64, Relaxed);
         self.tokens.fetch_add(tokens as u64, Relaxed);
-        self.compute_ns
-            .fetch_add(elapsed.as_nanos() as u64, Relaxed);
+        add(&self.compute_ns, time.busy);
+        add(&self.batch_ns, time.wall);
     }
 
     pub(crate) fn time_preparing<T>(&self, prepare: impl FnOnce() -> T) -> T {
@@ -114,6 +122,7 @@ impl Counters {
             padding_avoided: padding.waste(),
             prepare_seconds: self.prepare_ns.load(Relaxed) as f64 / 1e9,
             compute_seconds: self.compute_ns.load(Relaxed) as f64 / 1e9,
+            batch_seconds: self.batch_ns.load(Relaxed) as f64 / 1e9,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A stream of predictions over a stream of rows.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -40,6 +41,9 @@ impl PredictStream {
     /// The same as an asynchronous stream, which never blocks the thread that polls it.
     ///
     /// It reads from a thread of its own, at most one window ahead of the reader.
+    ///
+    /// # Panics
+    /// If the system refuses that thread.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), batchwright_engine::Error> {
@@ -125,4 +129,21 @@ impl futures_core::Stream for AsyncPredictStream {
         }
         polled
     }
+}
+
+impl fmt::Debug for PredictStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, "PredictStream", self.progress())
+    }
+}
+
+impl fmt::Debug for AsyncPredictStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, "AsyncPredictStream", self.progress())
+    }
+}
+
+fn debug(f: &mut fmt::Formatter<'_>, name: &str, progress: Progress) -> fmt::Result {
+    let mut out = f.debug_struct(name);
+    out.field("progress", &progress).finish_non_exhaustive()
 }

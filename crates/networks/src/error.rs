@@ -290,6 +290,7 @@ mod tests {
         }
     }
 
+    /// A message that lists what is supported could not be read.
     #[test]
     fn lists_read_as_english() {
         assert_eq!(list(["a"]), "a");

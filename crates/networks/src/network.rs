@@ -57,7 +57,6 @@ impl Default for LoadOptions {
 pub struct Network {
     isa: Isa,
     task: Task,
-    labels: Vec<String>,
     encoder: Encoder,
     head: Head,
 }
@@ -79,35 +78,19 @@ impl Network {
         let task = options.task.unwrap_or_else(|| directory.task());
         check_task(directory, task)?;
         let config = directory.config();
-        let layout = config.family.layout();
         let weights = Weights::open(directory.path(), directory.encoder_folder())?;
         let encoder = Encoder::load(options.isa, &weights, config)?;
-        let (isa, hidden, labels) = (options.isa, config.hidden, directory.labels());
+        let (isa, labels) = (options.isa, directory.labels().len());
         let head = match task {
             Task::Embed => Head::Embedding(EmbeddingHead::load(directory, options)?),
-            Task::Classify | Task::Rerank => Head::Sequence(SequenceHead::load(
-                isa,
-                &weights,
-                layout,
-                hidden,
-                labels.len(),
-            )?),
-            Task::Tag => Head::Token(TokenHead::load(
-                isa,
-                &weights,
-                layout,
-                hidden,
-                labels.len(),
-            )?),
-        };
-        let labels = match task {
-            Task::Embed => Vec::new(),
-            Task::Classify | Task::Rerank | Task::Tag => labels.to_vec(),
+            Task::Classify | Task::Rerank => {
+                Head::Sequence(SequenceHead::load(isa, &weights, config, labels)?)
+            }
+            Task::Tag => Head::Token(TokenHead::load(isa, &weights, config, labels)?),
         };
         Ok(Network {
             isa,
             task,
-            labels,
             encoder,
             head,
         })
@@ -185,11 +168,6 @@ impl Network {
     /// The instruction set that the weights are packed for.
     pub fn isa(&self) -> Isa {
         self.isa
-    }
-
-    /// The labels by index of their logit; empty for embeddings.
-    pub fn labels(&self) -> &[String] {
-        &self.labels
     }
 
     /// Number of values that a text of so many tokens gets as its answer.

@@ -6,10 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
+use tempfile::TempDir;
 
 /// One tiny model with its cases and answers.
 #[derive(Clone, Debug)]
@@ -141,6 +144,18 @@ impl Golden {
         found.unwrap_or_else(|| panic!("{} has no case {name:?}", self.name))
     }
 
+    /// A copy that a test may change; the golden files themselves are left out.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn copy(&self) -> TempDir {
+        let folder = tempfile::tempdir().unwrap_or_else(|e| panic!("no temporary directory: {e}"));
+        copy(&self.directory, folder.path())
+            .unwrap_or_else(|e| panic!("{}: {e}", self.directory.display()));
+        folder
+    }
+
     /// What the model answers: an embedding `[dims]`, logits `[labels]` or logits
     /// `[tokens * labels]`, row by row.
     ///
@@ -203,6 +218,49 @@ pub fn minilm_64() -> (Vec<String>, Vec<Vec<f32>>) {
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&target)?;
+            copy(&entry.path(), &target)?;
+        } else if !entry.file_name().to_string_lossy().starts_with("golden.") {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a safetensors file of f32 tensors, each a name, a shape and values.
+///
+/// # Panics
+/// If a shape is not that of its values, or the file cannot be written.
+pub fn save_tensors(path: &Path, tensors: &[(&str, &[usize], &[f32])]) {
+    let bytes: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, _, values)| {
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        })
+        .collect();
+    let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes);
+        (*name, view.unwrap_or_else(|e| panic!("{name}: {e}")))
+    });
+    safetensors::serialize_to_file(views, None, path)
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}
+
+/// The vector of length one in a vector's direction.
+#[must_use]
+pub fn unit(vector: &[f32]) -> Vec<f32> {
+    let norm = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    vector.iter().map(|value| value / norm).collect()
 }
 
 fn read(path: &Path) -> Vec<u8> {

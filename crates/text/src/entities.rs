@@ -7,14 +7,15 @@
 //!
 //! ```
 //! use batchwright_text::TokenSpan;
-//! use batchwright_text::entities::{Aggregation, aggregate};
+//! use batchwright_text::entities::{Aggregation, TaggedText, aggregate};
 //!
 //! let labels = ["O", "B-LOC", "I-LOC"].map(String::from);
 //! let word = |start, end, word| TokenSpan { start, end, word: Some(word), special: false };
 //! let spans = [word(0, 2, 0), word(3, 6, 1), word(7, 11, 2)];
 //! let logits = [9.0, 0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0, 9.0];
 //!
-//! let found = aggregate(&logits, &labels, &spans, "in New York", Aggregation::Simple);
+//! let text = TaggedText { text: "in New York", spans: &spans, logits: &logits, labels: &labels };
+//! let found = aggregate(text, Aggregation::Simple);
 //! assert_eq!((found[0].label.as_str(), found[0].text.as_str()), ("LOC", "New York"));
 //! ```
 
@@ -58,20 +59,29 @@ struct Tagged {
     end: usize,
 }
 
-/// Finds the entities of a text.
-///
-/// `logits` are `[tokens][labels]` as the network gives them for all tokens, special ones included;
-/// `spans` one a token, from [`Tokenizer::encode`](crate::Tokenizer::encode) with
-/// [`Offsets::Keep`](crate::Offsets::Keep); `text` the text as it was given. Tokens for which there
-/// are no logits are passed over.
+/// A text with what the network says of its tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TaggedText<'a> {
+    /// The text as it was given.
+    pub text: &'a str,
+    /// One a token, from [`Tokenizer::encode`](crate::Tokenizer::encode) with
+    /// [`Offsets::Keep`](crate::Offsets::Keep).
+    pub spans: &'a [TokenSpan],
+    /// `[tokens][labels]` as the network gives them for all tokens, special ones included.
+    pub logits: &'a [f32],
+    /// What the logits' columns stand for.
+    pub labels: &'a [String],
+}
+
+/// Finds the entities of a text. Tokens for which there are no logits are passed over.
 #[must_use]
-pub fn aggregate(
-    logits: &[f32],
-    labels: &[String],
-    spans: &[TokenSpan],
-    text: &str,
-    how: Aggregation,
-) -> Vec<Entity> {
+pub fn aggregate(tagged: TaggedText<'_>, how: Aggregation) -> Vec<Entity> {
+    let TaggedText {
+        text,
+        spans,
+        logits,
+        labels,
+    } = tagged;
     if labels.is_empty() {
         return Vec::new();
     }
@@ -226,7 +236,13 @@ mod tests {
                 special: false,
             });
         }
-        let entities = aggregate(&logits, &labels, &spans, "ábcdefgh", how);
+        let text = TaggedText {
+            text: "ábcdefgh",
+            spans: &spans,
+            logits: &logits,
+            labels: &labels,
+        };
+        let entities = aggregate(text, how);
         entities.into_iter().map(|e| (e.label, e.text)).collect()
     }
 
@@ -279,12 +295,23 @@ mod tests {
             special: false,
         };
         for text in ["", "abc", "áéíóú"] {
-            let nan = [f32::NAN; 5];
-            assert!(aggregate(&nan, &labels, &[span], text, Aggregation::Max).len() <= 1);
-            let sure = [0.0, 9.0, 0.0, 0.0, 0.0];
-            let found = aggregate(&sure, &labels, &[span], text, Aggregation::Simple);
-            assert_eq!(found[0].text, "");
-            assert!(aggregate(&sure, &[], &[span], text, Aggregation::Simple).is_empty());
+            let sure = TaggedText {
+                text,
+                spans: &[span],
+                logits: &[0.0, 9.0, 0.0, 0.0, 0.0],
+                labels: &labels,
+            };
+            let nan = TaggedText {
+                logits: &[f32::NAN; 5],
+                ..sure
+            };
+            assert!(aggregate(nan, Aggregation::Max).len() <= 1);
+            assert_eq!(aggregate(sure, Aggregation::Simple)[0].text, "");
+            let unnamed = TaggedText {
+                labels: &[],
+                ..sure
+            };
+            assert!(aggregate(unnamed, Aggregation::Simple).is_empty());
         }
     }
 }

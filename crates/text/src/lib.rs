@@ -19,7 +19,7 @@
 //! ```
 //!
 //! The flow of one text: prompt and text joined → for a text far longer than the limit, a window
-//! that is certain to hold all tokens that are kept → tokens of each part alone → cut to the room
+//! that holds all tokens that are kept → tokens of each part alone → cut to the room
 //! that the special tokens leave → special tokens set around them.
 //!
 //! Whatever the file says of padding and truncation is overridden: the model's own configuration

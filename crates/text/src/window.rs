@@ -1,10 +1,17 @@
-//! Parts of long texts that are certain to hold the tokens that are kept.
+//! Parts of long texts that hold the tokens that are kept.
 //!
 //! A model takes some hundreds of tokens; a row may hold megabytes. Tokenising all of it costs the
 //! `tokenizers` crate some 60 bytes of memory and half a microsecond a byte, to throw nearly all
 //! away. So a long text is cut at a space well beyond the need, and only tokens well away from that
 //! cut are believed. If they are too few, the part grows fourfold, up to the whole text: a text of
 //! blanks, or of one endless word that WordPiece gives up on, is read to its end.
+//!
+//! At a space this is certain: words are tokenised one by one. A text in which there is no space for
+//! thousands of bytes (Chinese, a data URL) is cut anywhere, and the tokens of the far half of the part
+//! are believed. They are those of the whole text but in one case: where the far half itself repeats
+//! one pattern, as a line of ten thousand dashes does, and a tokenizer that weighs all of a word
+//! (Unigram, BPE) can cut the pattern in ways that weigh the same, the odd piece may stand elsewhere.
+//! To read every such text to its end for that would cost 60 times its size in memory.
 
 use std::ops::Range;
 
@@ -47,7 +54,7 @@ pub(crate) fn window(text: &str, size: usize, side: Truncate) -> Option<Window> 
             },
             None => {
                 // No space far and wide. A word so long is tokenised from its beginning, and what
-                // stands half a window further on has no influence.
+                // stands half a window further on has no influence, patterns apart.
                 let cut = text.floor_char_boundary(reach);
                 Window {
                     bytes: 0..cut,

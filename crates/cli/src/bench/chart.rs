@@ -122,27 +122,28 @@ fn draw(
             three_digits(single)
         ))
         .legend(|(x, y)| PathElement::new([(x, y), (x + 10, y)], REFERENCE.stroke_width(2)));
-    let cached = report.cached.per_second;
-    if cached < top {
-        let across = [(first / 1.2, cached), (last * 1.2, cached)];
-        chart.draw_series(DashedLineSeries::new(
-            across,
-            2,
-            4,
-            REFERENCE.stroke_width(2),
-        ))?;
+    if let Some(cached) = report.cached.map(|latency| latency.per_second) {
+        if cached < top {
+            let across = [(first / 1.2, cached), (last * 1.2, cached)];
+            chart.draw_series(DashedLineSeries::new(
+                across,
+                2,
+                4,
+                REFERENCE.stroke_width(2),
+            ))?;
+        }
+        let beyond = if cached < top {
+            "dotted"
+        } else {
+            "beyond this scale"
+        };
+        chart
+            .draw_series(std::iter::empty::<Circle<(f64, f64), i32>>())?
+            .label(format!(
+                "the same from the cache: {} ({beyond})",
+                three_digits(cached)
+            ));
     }
-    let beyond = if cached < top {
-        "dotted"
-    } else {
-        "beyond this scale"
-    };
-    chart
-        .draw_series(std::iter::empty::<Circle<(f64, f64), i32>>())?
-        .label(format!(
-            "the same from the cache: {} ({beyond})",
-            three_digits(cached)
-        ));
 
     if let Some(best) = report::recommended(report) {
         let (x, y) = point(best);

@@ -98,7 +98,9 @@ fn queries(report: &BenchmarkReport) -> String {
         ]);
     };
     row("computed, all threads", &report.single);
-    row("from the cache", &report.cached);
+    if let Some(cached) = &report.cached {
+        row("from the cache", cached);
+    }
     table.render()
 }
 
@@ -194,13 +196,13 @@ pub(super) mod tests {
                 p90_ms: 2.9,
                 p99_ms: 4.0,
             },
-            cached: Latency {
+            cached: Some(Latency {
                 queries: 200,
                 per_second: 52_000.0,
                 p50_ms: 0.018,
                 p90_ms: 0.02,
                 p99_ms: 0.05,
-            },
+            }),
             budgets: measured.iter().map(result).collect(),
             recommended_batch_tokens: 192,
             memory: MemoryStats::default(),

@@ -95,7 +95,7 @@ impl Shape {
         }
         let rendered: Vec<Option<Prediction>> = answers
             .iter()
-            .map(|answer| Some(model.render_answer(answer.as_ref()?)))
+            .map(|answer| Some(model.render(answer.as_ref()?)))
             .collect();
         Ok(match self {
             Shape::Label => one_label(&rendered),

@@ -76,7 +76,7 @@ fn answer(plan: &JobPlan, console: &Console) -> anyhow::Result<Ending> {
         .model
         .clone()
         .load_with_progress(&Download::new(console))?;
-    let model = model.rendering(plan.rendering);
+    let model = model.with_rendering(plan.rendering);
     plan.check(model.task(), pairs)?;
     let load = loading.elapsed();
 

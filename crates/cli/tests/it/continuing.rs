@@ -102,9 +102,10 @@ fn unfinished<'a>(place: &Workplace, model: &'a str) -> Vec<&'a str> {
 fn a_changed_job_is_refused_with_the_difference_named() {
     let model = model("bert-embed");
     let other = crate::workplace::model("distilbert-embed");
-    let changes: [(&[&str], &str); 9] = [
+    let changes: [(&[&str], &str); 10] = [
         (&["-m", &other], "model: "),
-        (&["--dimensions", "8"], "network: "),
+        (&["--dimensions", "8"], "dimensions: model's own -> 8"),
+        (&["--pooling", "cls"], "pooling: model's own -> cls"),
         (&["--prompt", "find this: "], "prompt: "),
         (&["--max-tokens", "9"], "max tokens: "),
         (&["--truncate", "left"], "truncate: "),

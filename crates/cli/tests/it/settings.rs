@@ -249,3 +249,14 @@ fn data_and_words_are_apart() {
         .code(1)
         .says("error: no.csv");
 }
+
+/// A service without a home (systemd, a bare container) could not run a model that lies in a directory.
+#[test]
+fn a_model_directory_needs_no_home() {
+    let place = Workplace::new();
+    place.write("in.txt", "turn on the lights\n");
+    let mut command = place.command(&["embed", "in.txt", "-m", &model("bert-embed")]);
+    command.env_remove("HOME");
+    let ran = finish(command.spawn().unwrap()).ok();
+    assert_eq!(ran.rows().len(), 1);
+}

@@ -24,20 +24,14 @@ use crate::Error;
 
 /// Bounds of a cache. Both hold at once; a bound of 0 switches the memory tier off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheLimits {
+pub(crate) struct CacheLimits {
     /// Most rows kept in memory.
-    pub entries: usize,
+    pub(crate) entries: usize,
     /// Most bytes kept in memory, overhead included.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl CacheLimits {
-    /// No cache in memory.
-    pub const OFF: Self = Self {
-        entries: 0,
-        bytes: 0,
-    };
-
     fn is_off(self) -> bool {
         self.entries == 0 || self.bytes == 0
     }
@@ -67,12 +61,12 @@ impl Cache {
         })
     }
 
-    /// Whether anything is kept at all; if not, keys need not be made.
+    /// Whether anything is kept at all.
     pub(crate) fn is_on(&self) -> bool {
         self.memory.is_some() || self.disk.is_some()
     }
 
-    /// Looks a row up, and counts nothing: see [`count_hit`](Self::count_hit).
+    /// Looks a row up, and counts nothing: see [`count_hits`](Self::count_hits).
     pub(crate) fn get(&self, key: Key) -> Option<Entry> {
         if let Some(entry) = self.memory.as_ref().and_then(|memory| memory.get(key)) {
             return Some(entry);
@@ -126,11 +120,21 @@ impl Cache {
         }
     }
 
-    /// Forgets every entry, in memory and on disk; the statistics stay.
-    pub(crate) fn clear(&self) -> Result<(), Error> {
+    /// Whether answers are kept in memory.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.memory.is_some()
+    }
+
+    /// Forgets the entries in memory.
+    pub(crate) fn clear_memory(&self) {
         if let Some(memory) = &self.memory {
             memory.clear();
         }
+    }
+
+    /// Forgets every entry, in memory and on disk; the statistics stay.
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        self.clear_memory();
         self.disk.as_ref().map_or(Ok(()), DiskTier::clear)
     }
 }

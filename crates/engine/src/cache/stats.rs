@@ -16,9 +16,9 @@ pub struct CacheStats {
     pub entries: u64,
     /// Bytes in memory now, overhead included.
     pub bytes: u64,
-    /// Entries on disk now.
+    /// Entries on disk now; those that are yet to be written do not count.
     pub disk_entries: u64,
-    /// Bytes of the answers on disk now.
+    /// Bytes that these entries take on disk, with what the store needs around them.
     pub disk_bytes: u64,
     /// Reads and writes that the disk refused; the rows were computed instead.
     pub disk_failures: u64,

@@ -1,7 +1,8 @@
 //! What users get is what PyTorch, transformers and sentence-transformers would give them.
 
 use batchwright_engine::{
-    Aggregation, Error, Model, Prediction, Rendering, Scores, Task, Truncate, codes,
+    Aggregation, Error, Isa, Model, Normalize, Pooling, Prediction, Rendering, Scores, Task,
+    Truncate, codes,
 };
 use testing::golden::{Case, Golden, Side, all};
 use testing::{CaseTable, Tolerance};
@@ -38,7 +39,7 @@ fn every_golden_case_is_answered_as_in_python() {
                 threshold: Some(-9.0),
                 ..Rendering::default()
             };
-            match model.rendering(every).predict(input(case)).unwrap() {
+            match model.with_rendering(every).predict(input(case)).unwrap() {
                 Prediction::Embedding(vector) => {
                     let mut expected = golden.answer(case);
                     if case.dimensions.is_some() {
@@ -81,7 +82,7 @@ fn entities(table: &mut CaseTable, name: &str, model: &Model, case: &Case) {
         (Aggregation::First, &strategies.first),
         (Aggregation::Max, &strategies.max),
     ] {
-        let model = model.rendering(Rendering {
+        let model = model.with_rendering(Rendering {
             aggregation,
             ..Rendering::default()
         });
@@ -121,7 +122,7 @@ fn rendering_chooses_labels() {
     let model = builder(&golden).load().unwrap();
     let labels = |rendering| {
         model
-            .rendering(rendering)
+            .with_rendering(rendering)
             .classify([input(case)])
             .unwrap()
             .remove(0)
@@ -218,10 +219,136 @@ fn options_out_of_range_are_refused() {
             builder().prompt_name("no such prompt").load(),
         ),
     ] {
-        match result.err().unwrap() {
+        match result.unwrap_err() {
             Error::Option { name: found, .. } => assert_eq!(found, name),
             other => panic!("{name}: {other}"),
         }
     }
+    // Sizes are looked at before gigabytes of weights are read.
+    let damaged = golden.copy();
+    std::fs::write(damaged.path().join("model.safetensors"), "").unwrap();
+    let result = Model::builder(damaged.path().to_str().unwrap())
+        .window(0)
+        .load();
+    assert!(
+        matches!(result, Err(Error::Option { name: "window", .. })),
+        "{result:?}"
+    );
     assert!(builder().dimensions(100_000).load().is_err());
+}
+
+/// Labels that may hold at once, and regressions, would lose labels or gain wrong ones by default.
+#[test]
+fn defaults_follow_the_kind_of_labels() {
+    let render = |name: &str, rendering: Rendering| {
+        let golden = Golden::load(name);
+        let case = &golden.cases[0];
+        let model = builder(&golden).load().unwrap().with_rendering(rendering);
+        let labels = model.classify([input(case)]).unwrap().remove(0);
+        let mut scores = case.scores.clone();
+        scores.sort_by(|a, b| b.total_cmp(a));
+        (labels, scores, golden)
+    };
+    let raw = Rendering {
+        scores: Scores::Raw,
+        ..Rendering::default()
+    };
+    // Several labels may hold: all that are likelier than not, in either way of showing it.
+    let (labels, scores, _) = render("roberta-classify", Rendering::default());
+    let likely = scores.iter().filter(|&&score| score >= 0.5).count();
+    assert!(likely > 0 && likely < scores.len(), "{scores:?}");
+    assert_eq!(labels.len(), likely);
+    assert_eq!(render("roberta-classify", raw).0.len(), likely);
+    // A regression: every output, in the model's order, as it is.
+    let (values, _, golden) = render("distilbert-classify", Rendering::default());
+    let names: Vec<_> = values.iter().map(|value| value.label.as_str()).collect();
+    assert_eq!(names, golden.labels);
+    let expected = golden.answer(&golden.cases[0]);
+    for (found, expected) in values.iter().zip(&expected) {
+        assert!(
+            Tolerance::GOLDEN.admits(found.score, *expected),
+            "{values:?}"
+        );
+    }
+    assert_eq!(render("distilbert-classify", raw).0, values);
+}
+
+/// A profile measured with one instruction set would be used with another.
+#[test]
+fn the_machine_is_the_one_in_use() {
+    let model = builder(&Golden::load("bert-embed"))
+        .isa(Isa::Scalar)
+        .load()
+        .unwrap();
+    assert_eq!(model.machine().isa, Isa::Scalar.name());
+}
+
+/// A job that is refused because an option changed would name them all.
+#[test]
+fn fingerprints_name_each_option_by_itself() {
+    let golden = Golden::load("bert-embed");
+    let plain = builder(&golden).load().unwrap().fingerprints();
+    for (name, other) in [
+        ("pooling", builder(&golden).pooling(Pooling::Cls)),
+        ("normalize", builder(&golden).normalize(Normalize::No)),
+        ("dimensions", builder(&golden).dimensions(8)),
+        ("truncate", builder(&golden).truncate(Truncate::Left)),
+        ("max tokens", builder(&golden).max_tokens(9)),
+        ("prompt", builder(&golden).prompt("query: ")),
+        ("instruction set", builder(&golden).isa(Isa::Scalar)),
+    ] {
+        let other = other.load().unwrap().fingerprints();
+        let differ: Vec<_> = plain.iter().zip(&other).filter(|(a, b)| a != b).collect();
+        assert_eq!(differ.len(), 1, "{name}: {differ:?}");
+        assert_eq!((differ[0].0.0, differ[0].1.0), (name, name));
+    }
+    // What says nothing to a task does not make another job of it.
+    let golden = Golden::load("bert-classify");
+    assert_eq!(
+        builder(&golden).load().unwrap().fingerprints(),
+        builder(&golden)
+            .dimensions(8)
+            .load()
+            .unwrap()
+            .fingerprints()
+    );
+}
+
+/// A tagger that reads lower case would give entities that are not written so in the text.
+#[test]
+fn entities_are_cut_from_the_text_as_it_was_given() {
+    let golden = Golden::load("bert-tag");
+    let copy = golden.copy();
+    std::fs::write(
+        copy.path().join("sentence_bert_config.json"),
+        r#"{"do_lower_case": true}"#,
+    )
+    .unwrap();
+    let model = Model::builder(copy.path().to_str().unwrap())
+        .load()
+        .unwrap()
+        .with_rendering(Rendering {
+            aggregation: Aggregation::None,
+            ..Rendering::default()
+        });
+    // `İ` is two characters in lower case.
+    let text = "İİİ Anna Keller in Berlin, Zürich and LONDON";
+    let entities = model.tag([text]).unwrap().remove(0);
+    assert!(!entities.is_empty());
+    for entity in &entities {
+        let written: String = text
+            .chars()
+            .skip(entity.start)
+            .take(entity.end - entity.start)
+            .collect();
+        assert_eq!(entity.text, written);
+    }
+    let last = entities.iter().map(|entity| entity.end).max();
+    assert!(last <= Some(text.chars().count()), "{entities:?}");
+    assert!(
+        entities
+            .iter()
+            .any(|entity| entity.text.contains(char::is_uppercase)),
+        "{entities:?}"
+    );
 }

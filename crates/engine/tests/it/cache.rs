@@ -1,6 +1,6 @@
 //! The cache saves time and changes nothing.
 
-use batchwright_engine::{Error, Origin, Window};
+use batchwright_engine::{BenchmarkSpec, Error, Input, ModelBuilder, Origin, Window};
 use testing::golden::Golden;
 
 use crate::{bits, builder, texts};
@@ -70,6 +70,74 @@ fn bounds_in_entries_and_bytes_hold() {
     model.embed(&texts).unwrap();
     let stats = model.cache_stats();
     assert!(stats.bytes <= 2_000 && stats.entries > 2, "{stats:?}");
+}
+
+/// A cache that was switched off by one bound would be switched on again by the other.
+#[test]
+fn both_bounds_hold_in_whatever_order_they_are_set() {
+    let golden = Golden::load("bert-embed");
+    let builder = || builder(&golden);
+    for (what, builder, entries) in [
+        ("none", builder(), 0),
+        ("entries", builder().cache_entries(3), 3),
+        ("bytes", builder().cache_bytes(1 << 20), 5),
+        (
+            "0 entries",
+            builder().cache_entries(0).cache_bytes(1 << 20),
+            0,
+        ),
+        (
+            "0 entries, last",
+            builder().cache_bytes(1 << 20).cache_entries(0),
+            0,
+        ),
+        ("0 bytes", builder().cache_bytes(0).cache_entries(3), 0),
+        (
+            "0 bytes, last",
+            builder().cache_entries(3).cache_bytes(0),
+            0,
+        ),
+        ("both", builder().cache_bytes(1 << 20).cache_entries(2), 2),
+    ] {
+        let model = builder.load().unwrap();
+        model.embed(["a", "b", "c", "d", "e"]).unwrap();
+        assert_eq!(model.cache_stats().entries, entries, "{what}");
+    }
+}
+
+/// A measurement would wipe what earlier jobs had computed, or call uncached queries cached.
+#[test]
+fn measuring_leaves_the_disk_alone_and_calls_nothing_cached_that_is_not() {
+    let golden = Golden::load("bert-embed");
+    let directory = tempfile::tempdir().unwrap();
+    let spec = BenchmarkSpec {
+        batch_tokens: vec![64],
+        rounds: 1,
+        single_queries: 4,
+        ..BenchmarkSpec::new(["a", "b", "c", "d"].map(Input::from).to_vec())
+    };
+    let measured = |builder: ModelBuilder| {
+        let model = builder.load().unwrap();
+        (model.benchmark(&spec).unwrap(), model.cache_stats())
+    };
+    assert!(measured(builder(&golden)).0.cached.is_none());
+    assert!(
+        measured(builder(&golden).cache_entries(3))
+            .0
+            .cached
+            .is_none()
+    );
+    let (report, stats) = measured(builder(&golden).cache_entries(4));
+    assert_eq!((report.cached.unwrap().queries, stats.entries), (4, 0));
+
+    let on_disk = || builder(&golden).cache_dir(directory.path());
+    let model = on_disk().load().unwrap();
+    model.embed(["of an earlier job"]).unwrap();
+    drop(model);
+    measured(on_disk().cache_entries(4));
+    let model = on_disk().load().unwrap();
+    model.embed(["of an earlier job"]).unwrap();
+    assert_eq!(model.cache_stats().misses, 0);
 }
 
 /// Another model's answers, or those of other options, must never come out of the same directory.

@@ -1,6 +1,6 @@
 //! What is wrong with one row stays with that row.
 
-use batchwright_engine::{Error, Input, OnLong, Prediction, RowError, Window, codes};
+use batchwright_engine::{Error, Input, Model, OnLong, Prediction, RowError, Window, codes};
 use testing::golden::Golden;
 
 use crate::builder;
@@ -57,14 +57,13 @@ fn bad_rows_carry_errors_in_their_places() {
 #[test]
 fn a_row_that_is_not_finite_is_an_error() {
     let golden = Golden::load("bert-embed");
-    let copy = tempfile::tempdir().unwrap();
-    copy_directory(&golden.directory, copy.path());
+    let copy = golden.copy();
     let case = golden.cases.iter().find(|case| case.ids.len() > 3).unwrap();
     let weights = copy.path().join("model.safetensors");
     let mut bytes = std::fs::read(&weights).unwrap();
     poison_word(&mut bytes, case.ids[1]);
     std::fs::write(&weights, bytes).unwrap();
-    let model = batchwright_engine::Model::builder(copy.path().to_str().unwrap())
+    let model = Model::builder(copy.path().to_str().unwrap())
         .load()
         .unwrap();
 
@@ -86,15 +85,42 @@ fn a_row_that_is_not_finite_is_an_error() {
     );
 }
 
-fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir(&target).unwrap();
-            copy_directory(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
+/// A token that was added to the tokenizer and not to the weights, as happens, would cost every row that
+/// shares a batch with one that has it.
+#[test]
+fn a_row_that_the_network_cannot_take_fails_alone() {
+    let golden = Golden::load("bert-embed");
+    let copy = golden.copy();
+    let path = copy.path().join("tokenizer.json");
+    let mut tokenizer: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let beyond = tokenizer["model"]["vocab"].as_object().unwrap().len();
+    tokenizer["added_tokens"]
+        .as_array_mut()
+        .unwrap()
+        .push(serde_json::json!({
+            "id": beyond, "content": "[EXTRA]", "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": true,
+        }));
+    std::fs::write(&path, tokenizer.to_string()).unwrap();
+    let texts = ["turn on", "the [EXTRA] lights", "what is my balance"];
+    let expected = builder(&golden).load().unwrap();
+    for threads in [1, 2] {
+        let model = Model::builder(copy.path().to_str().unwrap())
+            .threads(threads)
+            .load()
+            .unwrap();
+        let answers = model.predict_batch(&texts.map(Input::from), |_| {});
+        let error = answers[1].as_ref().unwrap_err();
+        assert_eq!(error.code, codes::INTERNAL);
+        assert!(error.message.contains("vocabulary"), "{error}");
+        for row in [0, 2] {
+            let found = answers[row].clone().unwrap();
+            assert_eq!(found, expected.predict(texts[row]).unwrap());
+        }
+        match model.embed(texts) {
+            Err(Error::Row { row: 1, .. }) => {}
+            other => panic!("{other:?}"),
         }
     }
 }

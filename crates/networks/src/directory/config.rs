@@ -273,6 +273,7 @@ mod tests {
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
+    /// A variant that computes something else would be run as the plain model.
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         let cases = [
@@ -300,6 +301,7 @@ mod tests {
         );
     }
 
+    /// Every hidden state of a RoBERTa would be that of shifted positions.
     #[test]
     fn families_count_positions_in_their_own_way() {
         let cases = [
@@ -319,6 +321,7 @@ mod tests {
         }
     }
 
+    /// No DistilBERT could be loaded, or only with other sizes than its own.
     #[test]
     fn distilbert_has_its_own_keys() {
         let config = read(

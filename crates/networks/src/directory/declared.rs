@@ -288,6 +288,7 @@ mod tests {
         assert!(matches!(odd, Err(ModelError::UnsupportedSetting { .. })));
     }
 
+    /// A model of another kind would be run as one of these, with random answers.
     #[test]
     fn other_classes_are_refused_by_name() {
         for name in [

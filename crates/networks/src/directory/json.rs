@@ -196,6 +196,7 @@ mod tests {
         }
     }
 
+    /// A user would have to guess which line of which file is wrong.
     #[test]
     fn a_value_of_the_wrong_type_names_key_and_value() {
         let (_folder, path) = file(r#"{"heads": 0, "act": 3, "deep": {"a": 1}, "none": null}"#);
@@ -216,6 +217,7 @@ mod tests {
         assert_eq!(json.flag("absent", Flag::On), Ok(Flag::On));
     }
 
+    /// A message would be a whole configuration file.
     #[test]
     fn long_values_are_cut_in_messages() {
         assert!(brief(&Value::String("ä".repeat(500))).chars().count() < 70);

@@ -129,7 +129,9 @@ impl ModelDirectory {
             });
         }
         let pooling = pooled.unwrap_or_else(PoolingConfig::mean);
-        check_widths(root, &folder, &config, &pooling, modules.as_ref())?;
+        if let Some(modules) = &modules {
+            check_widths(root, modules, &config, &pooling)?;
+        }
 
         let transformer = TRANSFORMER_CONFIGS
             .iter()
@@ -355,10 +357,9 @@ fn max_tokens(
 /// The widths that modules.json's modules declare must follow from one another.
 fn check_widths(
     root: &Path,
-    folder: &Path,
+    modules: &Modules,
     config: &EncoderConfig,
     pooling: &PoolingConfig,
-    modules: Option<&Modules>,
 ) -> Result<(), ModelError> {
     let wrong = |path: PathBuf, key: &str, value: usize, expected: usize| {
         Err(ModelError::InvalidSetting {
@@ -368,17 +369,10 @@ fn check_widths(
             expected: expected.to_string(),
         })
     };
-    let Some(modules) = modules else {
-        return Ok(());
-    };
     if let Some(width) = pooling.width
         && width != config.hidden
     {
-        let file = modules
-            .files
-            .get(1)
-            .cloned()
-            .unwrap_or_else(|| folder.join("config.json"));
+        let file = modules.files.get(1).cloned().unwrap_or_default();
         return wrong(root.join(file), "embedding_dimension", width, config.hidden);
     }
     let mut width = config.hidden * pooling.modes.len();

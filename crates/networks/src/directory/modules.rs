@@ -272,6 +272,7 @@ mod tests {
         }
     }
 
+    /// A step of the model would be left out, and its vectors be others.
     #[test]
     fn other_modules_and_orders_are_refused_by_name() {
         let transformer = r#"{"path": "", "type": "sentence_transformers.models.Transformer"}"#;
@@ -320,6 +321,7 @@ mod tests {
         }
     }
 
+    /// Half a download would be pooled by guess.
     #[test]
     fn a_module_without_its_configuration_is_a_missing_file() {
         let json = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},

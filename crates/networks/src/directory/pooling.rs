@@ -163,6 +163,7 @@ mod tests {
         }
     }
 
+    /// A model that leaves its prompt out of the mean would embed with it.
     #[test]
     fn widths_and_prompts_are_read_from_both_layouts() {
         let old = read(r#"{"word_embedding_dimension": 8, "include_prompt": false}"#).unwrap();
@@ -171,6 +172,7 @@ mod tests {
         assert_eq!((new.width, new.prompt), (Some(8), PromptPooling::Included));
     }
 
+    /// A model would be pooled in a way that it was not trained for.
     #[test]
     fn other_modes_are_refused_by_name() {
         for json in [

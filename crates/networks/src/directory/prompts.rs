@@ -32,11 +32,6 @@ impl Prompts {
         self.named.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Whether the model has no prompts.
-    pub fn is_empty(&self) -> bool {
-        self.named.is_empty()
-    }
-
     pub(crate) fn read(config: &JsonFile) -> Result<Prompts, ModelError> {
         let mut named = Vec::new();
         if let Some(prompts) = config.object("prompts")? {
@@ -84,9 +79,10 @@ mod tests {
         assert_eq!(prompts.default_prompt(), Some("query: "));
         assert_eq!(prompts.names().collect::<Vec<_>>(), ["query", "document"]);
         let none = read(r#"{"prompts": {}, "default_prompt_name": null}"#).unwrap();
-        assert_eq!((none.default_prompt(), none.is_empty()), (None, true));
+        assert_eq!((none.default_prompt(), none.names().count()), (None, 0));
     }
 
+    /// Texts would be embedded without the words that the maker meant for all of them.
     #[test]
     fn a_default_that_is_not_there_is_refused() {
         for json in [

@@ -2,11 +2,13 @@
 
 use kernels::{Cpu, EmbeddingIds, EmbeddingTables};
 
+use super::slices::part_mut;
 use crate::batch::TokenBatch;
 use crate::directory::EncoderConfig;
 use crate::error::{ModelError, RunError};
 use crate::families::{Positions, TokenTypes};
 use crate::weights::{Norm, Scope, Table};
+use crate::workspace::Workspace;
 
 #[derive(Debug)]
 pub(crate) struct Embeddings {
@@ -46,15 +48,18 @@ impl Embeddings {
         self.word.bytes() + self.position.bytes() + self.types.as_ref().map_or(0, Table::bytes)
     }
 
-    /// Writes `[tokens][hidden]` to `out`.
+    /// Leaves `[tokens][hidden]` in `ws.x`.
     pub(crate) fn run(
         &self,
         cpu: Cpu<'_>,
         config: &EncoderConfig,
         batch: &TokenBatch<'_>,
-        positions: &mut Vec<u32>,
-        out: &mut [f32],
+        ws: &mut Workspace,
     ) -> Result<(), RunError> {
+        let Workspace { x, positions, .. } = ws;
+        let size = batch.tokens() * config.hidden;
+        x.ensure(size);
+        let out = part_mut(x, size);
         position_rows(config, batch, positions);
         let tables = EmbeddingTables {
             words: &self.word,

@@ -35,10 +35,10 @@ impl Layer {
         let (hidden, inner) = (config.hidden, config.intermediate);
         Ok(Layer {
             qkv: load_qkv(isa, scope, names, config)?,
-            attention_output: load_linear(isa, scope, names.attention_output, hidden, hidden)?,
+            attention_output: load_linear(isa, scope, names.attention_output, [hidden, hidden])?,
             attention_norm: scope.norm(names.attention_norm, hidden)?,
-            up: load_linear(isa, scope, names.up, inner, hidden)?,
-            down: load_linear(isa, scope, names.down, hidden, inner)?,
+            up: load_linear(isa, scope, names.up, [inner, hidden])?,
+            down: load_linear(isa, scope, names.down, [hidden, inner])?,
             output_norm: scope.norm(names.output_norm, hidden)?,
         })
     }
@@ -169,13 +169,12 @@ fn keep_first(values: &mut [f32], lengths: &[usize], width: usize) {
     }
 }
 
-/// The linear layer `name`, packed, its pages given back.
+/// The linear layer `name` of `[outputs, inputs]`, packed, its pages given back.
 pub(crate) fn load_linear(
     isa: Isa,
     scope: &Scope<'_>,
     name: &str,
-    out: usize,
-    inputs: usize,
+    [out, inputs]: [usize; 2],
 ) -> Result<Linear, ModelError> {
     let weight = scope.tensor(&format!("{name}.weight"), &[out, inputs])?;
     let bias = scope.tensor(&format!("{name}.bias"), &[out])?;

@@ -87,14 +87,7 @@ impl Encoder {
         mut watch: impl FnMut(&[f32]),
     ) -> Result<(), RunError> {
         let size = batch.tokens() * self.config.hidden;
-        ws.x.ensure(size);
-        self.embeddings.run(
-            cpu,
-            &self.config,
-            batch,
-            &mut ws.positions,
-            part_mut(&mut ws.x, size),
-        )?;
+        self.embeddings.run(cpu, &self.config, batch, ws)?;
         watch(part(&ws.x, size));
         let step = Step {
             config: &self.config,

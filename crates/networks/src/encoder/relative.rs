@@ -86,6 +86,7 @@ mod tests {
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 
+    /// Every MPNet vector would be that of other distances between words.
     #[test]
     fn the_table_is_by_head_and_distance() {
         // Bucket b of head h has the value 100 b + h.

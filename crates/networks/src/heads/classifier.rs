@@ -2,9 +2,10 @@
 
 use kernels::{Cpu, Epilogue, Isa, Linear};
 
+use crate::directory::EncoderConfig;
 use crate::encoder::{load_linear, part, part_mut};
 use crate::error::{ModelError, RunError};
-use crate::families::{DenseNames, HeadNames, Layout, Place};
+use crate::families::{DenseNames, HeadNames, Place};
 use crate::weights::Weights;
 use crate::workspace::Workspace;
 
@@ -21,10 +22,10 @@ impl SequenceHead {
     pub(crate) fn load(
         isa: Isa,
         weights: &Weights,
-        layout: &Layout,
-        hidden: usize,
+        config: &EncoderConfig,
         labels: usize,
     ) -> Result<SequenceHead, ModelError> {
+        let (layout, hidden) = (config.family.layout(), config.hidden);
         let HeadNames { dense, logits } = &layout.sequence_head;
         let dense = match dense {
             None => None,
@@ -37,10 +38,13 @@ impl SequenceHead {
                     Place::Root => weights.scope(""),
                     Place::Encoder => weights.encoder(layout.prefix, layout.embeddings.word),
                 };
-                Some((load_linear(isa, &scope, name, hidden, hidden)?, *activation))
+                Some((
+                    load_linear(isa, &scope, name, [hidden, hidden])?,
+                    *activation,
+                ))
             }
         };
-        let logits = load_linear(isa, &weights.scope(""), logits, labels, hidden)?;
+        let logits = load_linear(isa, &weights.scope(""), logits, [labels, hidden])?;
         Ok(SequenceHead { dense, logits })
     }
 
@@ -76,7 +80,7 @@ impl SequenceHead {
                 out
             }
         };
-        append_linear(cpu, &self.logits, input, texts, answers)
+        append_linear(cpu, &self.logits, input, answers)
     }
 }
 
@@ -90,13 +94,12 @@ impl TokenHead {
     pub(crate) fn load(
         isa: Isa,
         weights: &Weights,
-        layout: &Layout,
-        hidden: usize,
+        config: &EncoderConfig,
         labels: usize,
     ) -> Result<TokenHead, ModelError> {
-        let name = layout.token_head.logits;
+        let name = config.family.layout().token_head.logits;
         Ok(TokenHead {
-            logits: load_linear(isa, &weights.scope(""), name, labels, hidden)?,
+            logits: load_linear(isa, &weights.scope(""), name, [labels, config.hidden])?,
         })
     }
 
@@ -117,19 +120,19 @@ impl TokenHead {
         answers: &mut Vec<f32>,
     ) -> Result<(), RunError> {
         let input = part(&ws.x, tokens * self.logits.in_features());
-        append_linear(cpu, &self.logits, input, tokens, answers)
+        append_linear(cpu, &self.logits, input, answers)
     }
 }
 
-/// Appends the product's rows to the answers; on an error nothing stays appended.
-pub(super) fn append_linear(
+/// Appends the product of each row of `input` to the answers; on an error nothing stays appended.
+fn append_linear(
     cpu: Cpu<'_>,
     linear: &Linear,
     input: &[f32],
-    rows: usize,
     answers: &mut Vec<f32>,
 ) -> Result<(), RunError> {
     let start = answers.len();
+    let rows = input.len() / linear.in_features();
     answers.resize(start + rows * linear.out_features(), 0.0);
     let out = answers.get_mut(start..).unwrap_or_default();
     let done = linear.apply(cpu.team, input, Epilogue::Bias, out);

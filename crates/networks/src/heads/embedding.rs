@@ -1,6 +1,6 @@
 //! One vector a text: pooling, then the modules of `modules.json`, then truncation.
 
-use kernels::{Activation, AlignedVec, Cpu, Epilogue, Isa, Linear, Pooling, TextRows};
+use kernels::{Activation, Cpu, Epilogue, Isa, Linear, Pooling, TextRows};
 
 use crate::batch::TokenBatch;
 use crate::directory::ModelDirectory;
@@ -113,17 +113,15 @@ impl EmbeddingHead {
         answers: &mut Vec<f32>,
     ) -> Result<(), RunError> {
         let texts = batch.texts();
-        let Workspace {
-            x, rows_a, rows_b, ..
-        } = ws;
         match self.rows(batch) {
             Rows::First => {
                 let size = texts * self.hidden;
-                rows_a.ensure(size);
-                part_mut(rows_a, size).copy_from_slice(part(x, size));
+                ws.rows_a.ensure(size);
+                part_mut(&mut ws.rows_a, size).copy_from_slice(part(&ws.x, size));
             }
-            Rows::All => self.pool(cpu, batch, x, rows_a, rows_b)?,
+            Rows::All => self.pool(cpu, batch, ws)?,
         }
+        let Workspace { rows_a, rows_b, .. } = ws;
         let mut width = self.hidden * self.modes.len();
         for step in &self.steps {
             match step {
@@ -158,15 +156,19 @@ impl EmbeddingHead {
         Ok(())
     }
 
-    /// Pools `x` into `out`, `[texts][modes * hidden]`.
+    /// Pools `ws.x` into `ws.rows_a`, `[texts][modes * hidden]`.
     fn pool(
         &self,
         cpu: Cpu<'_>,
         batch: &TokenBatch<'_>,
-        x: &[f32],
-        out: &mut AlignedVec<f32>,
-        one: &mut AlignedVec<f32>,
+        ws: &mut Workspace,
     ) -> Result<(), RunError> {
+        let Workspace {
+            x,
+            rows_a: out,
+            rows_b: one,
+            ..
+        } = ws;
         let (hidden, texts) = (self.hidden, batch.texts());
         let width = hidden * self.modes.len();
         out.ensure(texts * width);

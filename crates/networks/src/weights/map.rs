@@ -40,7 +40,9 @@ impl MappedFile {
         // SAFETY: the map is read-only, and model files are put in place whole and replaced by
         // renaming, which leaves a mapped file as it was. Someone who overwrites the file in place
         // meanwhile changes weights (as with any mapped file) and no invariant of this process:
-        // every byte is read as part of a float, for which all bit patterns are valid.
+        // every byte is read as part of a float, for which all bit patterns are valid. Someone who
+        // cuts it short in place ends the process with SIGBUS at the next read beyond its end, which
+        // is rude and not undefined.
         let map = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
         let corrupt = |message: String| ModelError::CorruptWeights {
             path: path.to_owned(),

@@ -165,26 +165,7 @@ impl Weights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use safetensors::tensor::{Dtype, TensorView};
-
-    fn save(path: &Path, tensors: &[(&str, &[usize], &[f32])]) {
-        let bytes: Vec<Vec<u8>> = tensors
-            .iter()
-            .map(|(_, _, values)| {
-                values
-                    .iter()
-                    .flat_map(|value| value.to_le_bytes())
-                    .collect()
-            })
-            .collect();
-        let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
-            (
-                *name,
-                TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap(),
-            )
-        });
-        safetensors::serialize_to_file(views, None, path).unwrap();
-    }
+    use testing::golden::save_tensors as save;
 
     /// A large model, which is always sharded, could not be loaded.
     #[test]
@@ -228,6 +209,7 @@ mod tests {
         );
     }
 
+    /// A shard that is not there, or not the model's, would be random weights or another file.
     #[test]
     fn an_index_must_be_complete_and_stay_in_its_folder() {
         let cases = [
@@ -252,6 +234,7 @@ mod tests {
         }
     }
 
+    /// A user with an older checkpoint would not learn how to convert it.
     #[test]
     fn a_pickle_is_named_with_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
@@ -260,6 +243,7 @@ mod tests {
         assert!(message.contains("save_pretrained"), "{message}");
     }
 
+    /// Weights of another model would be read as this one's.
     #[test]
     fn shapes_and_names_are_checked() {
         let folder = tempfile::tempdir().unwrap();

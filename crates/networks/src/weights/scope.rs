@@ -121,26 +121,22 @@ impl<'w> Scope<'w> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use safetensors::tensor::{Dtype, TensorView};
     use std::path::Path;
 
     /// Checkpoints converted from TensorFlow could not be loaded.
     #[test]
     fn legacy_names_of_layer_norms_are_found() {
         let folder = tempfile::tempdir().unwrap();
-        let bytes: Vec<u8> = [1.0f32, 2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
-        let view = || TensorView::new(Dtype::F32, vec![2], &bytes).unwrap();
-        safetensors::serialize_to_file(
-            [
-                ("bert.old.LayerNorm.gamma", view()),
-                ("bert.old.LayerNorm.beta", view()),
-                ("bert.new.LayerNorm.weight", view()),
-                ("bert.new.LayerNorm.bias", view()),
-            ],
-            None,
-            &folder.path().join("model.safetensors"),
-        )
-        .unwrap();
+        let names = ["old.LayerNorm.gamma", "old.LayerNorm.beta"]
+            .into_iter()
+            .chain(["new.LayerNorm.weight", "new.LayerNorm.bias"])
+            .map(|name| format!("bert.{name}"));
+        let names: Vec<String> = names.collect();
+        let tensors: Vec<(&str, &[usize], &[f32])> = names
+            .iter()
+            .map(|name| (name.as_str(), &[2][..], &[1.0, 2.0][..]))
+            .collect();
+        testing::golden::save_tensors(&folder.path().join("model.safetensors"), &tensors);
         let weights = Weights::open(folder.path(), Path::new("")).unwrap();
         let scope = weights.encoder("bert.", "new.LayerNorm.weight");
         for name in ["old.LayerNorm", "new.LayerNorm"] {

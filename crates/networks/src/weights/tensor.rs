@@ -173,6 +173,7 @@ mod tests {
         }
     }
 
+    /// Integer weights taken for floats would give random answers.
     #[test]
     fn quantised_weights_are_refused_by_type() {
         let folder = saved(Dtype::I8, 4, &[1, 2, 3, 4]);

@@ -5,16 +5,17 @@ use batchwright_networks::{
     TokenBatch, Workspace,
 };
 use kernels::Solo;
-use testing::golden::{Case, Golden, all};
+use testing::golden::{Case, Golden, all, unit};
 use testing::{CaseTable, Tolerance};
 
-pub(crate) fn batch_of(case: &Case) -> (TokenBatch<'_>, [usize; 1]) {
-    let batch = TokenBatch {
+/// A case as a batch of one; `lengths` is that of its ids.
+fn batch<'a>(case: &'a Case, lengths: &'a [usize; 1]) -> TokenBatch<'a> {
+    TokenBatch {
         ids: &case.ids,
         types: &case.types,
+        lengths,
         ..TokenBatch::default()
-    };
-    (batch, [case.ids.len()])
+    }
 }
 
 fn load(model: &Golden, options: LoadOptions) -> Network {
@@ -22,6 +23,7 @@ fn load(model: &Golden, options: LoadOptions) -> Network {
     Network::load(&directory, &options).unwrap()
 }
 
+/// A wrong layer would give wrong answers that look right in tests of the last one alone.
 #[test]
 fn hidden_states_are_those_of_transformers() {
     let mut table = CaseTable::new("every layer computes what transformers computes");
@@ -40,11 +42,8 @@ fn hidden_states_are_those_of_transformers() {
                 if expected.is_empty() {
                     continue;
                 }
-                let (batch, lengths) = batch_of(case);
-                let batch = TokenBatch {
-                    lengths: &lengths,
-                    ..batch
-                };
+                let lengths = [case.ids.len()];
+                let batch = batch(case, &lengths);
                 let states = network.hidden_states(&Solo, &batch, &mut ws).unwrap();
                 let name = format!("{} {} / {}", isa.name(), model.name, case.name);
                 table.equal(format!("{name} / count"), &states.len(), &expected.len());
@@ -62,6 +61,7 @@ fn hidden_states_are_those_of_transformers() {
     table.finish();
 }
 
+/// A user who moves from Python would get other vectors, labels or scores.
 #[test]
 fn answers_are_those_of_transformers() {
     let mut table = CaseTable::new("embeddings and logits are those of the reference");
@@ -74,11 +74,8 @@ fn answers_are_those_of_transformers() {
                     ..LoadOptions::default()
                 };
                 let network = load(&model, options);
-                let (batch, lengths) = batch_of(case);
-                let batch = TokenBatch {
-                    lengths: &lengths,
-                    ..batch
-                };
+                let lengths = [case.ids.len()];
+                let batch = batch(case, &lengths);
                 let mut answers = vec![7.0];
                 network
                     .run(&Solo, &batch, &mut Workspace::default(), &mut answers)
@@ -114,16 +111,12 @@ fn answers_are_those_of_transformers() {
     table.finish();
 }
 
-fn unit(vector: &[f32]) -> Vec<f32> {
-    let norm = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-    vector.iter().map(|value| value / norm).collect()
-}
-
 fn largest(row: &[f32]) -> usize {
     let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
     best.map_or(0, |(index, _)| index)
 }
 
+/// `predict` would run another task than the model was made for, or cut texts at another length.
 #[test]
 fn directories_declare_what_their_makers_meant() {
     let mut table = CaseTable::new("`predict` runs the model's own task with its own limits");

@@ -10,25 +10,11 @@ use batchwright_networks::{
 };
 use kernels::Solo;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use testing::golden::{Golden, save_tensors, unit};
 
 /// A copy of a golden model that a test may change.
 pub(crate) fn copy(name: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    copy_into(&testing::golden::root().join(name), folder.path());
-    folder
-}
-
-fn copy_into(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_into(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
+    Golden::load(name).copy()
 }
 
 /// Sets keys of a JSON object; null removes.
@@ -85,11 +71,6 @@ fn mean(tokens: &[Vec<f32>]) -> Vec<f32> {
     (0..tokens[0].len())
         .map(|at| tokens.iter().map(|t| t[at]).sum::<f32>() / count)
         .collect()
-}
-
-fn unit(vector: &[f32]) -> Vec<f32> {
-    let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
-    vector.iter().map(|v| v / norm).collect()
 }
 
 /// `--pooling`, `--normalize` and `--dimensions` would do something else than they say.
@@ -217,24 +198,13 @@ fn modes_are_concatenated_and_projected() {
     let mut weight = vec![1.0f32; 128];
     weight[64..].fill(0.0);
     weight[64 + 33] = 1.0;
-    let bytes =
-        |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
-    let (weight, bias) = (bytes(&weight), bytes(&[0.0, 0.25]));
-    safetensors::serialize_to_file(
-        [
-            (
-                "linear.weight",
-                TensorView::new(Dtype::F32, vec![2, 64], &weight).unwrap(),
-            ),
-            (
-                "linear.bias",
-                TensorView::new(Dtype::F32, vec![2], &bias).unwrap(),
-            ),
-        ],
-        None,
+    save_tensors(
         &root.join("2_Dense/model.safetensors"),
-    )
-    .unwrap();
+        &[
+            ("linear.weight", &[2, 64], &weight),
+            ("linear.bias", &[2], &[0.0, 0.25]),
+        ],
+    );
     fs::write(
         root.join("modules.json"),
         r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},

@@ -27,6 +27,7 @@ fn directory() -> Option<ModelDirectory> {
     Some(ModelDirectory::open(&PathBuf::from(path)).unwrap())
 }
 
+/// The model that most people start with would be cut at the wrong length.
 #[test]
 fn the_directory_is_understood() {
     let Some(directory) = directory() else { return };

@@ -1,6 +1,6 @@
 //! Equality with transformers on the tiny models.
 
-use batchwright_text::entities::{Aggregation, Entity, aggregate};
+use batchwright_text::entities::{Aggregation, Entity, TaggedText, aggregate};
 use batchwright_text::{Encode, Encoded, Input, Offsets, Truncate};
 use testing::golden::{self, Case, Golden, Side};
 use testing::{CaseTable, Tolerance};
@@ -135,7 +135,13 @@ fn entities_equal_transformers_pipeline() {
                 (Aggregation::Max, &wanted.max),
             ];
             for (how, want) in strategies {
-                let got = aggregate(&logits, &model.labels, &spans, &case.text, how);
+                let tagged = TaggedText {
+                    text: &case.text,
+                    spans: &spans,
+                    logits: &logits,
+                    labels: &model.labels,
+                };
+                let got = aggregate(tagged, how);
                 let name = format!("{} / {} / {how:?}", model.name, case.name);
                 let place = |e: &Entity| (e.label.clone(), e.start, e.end);
                 let places: Vec<_> = got.iter().map(place).collect();

@@ -1,6 +1,6 @@
 //! What must hold for any text at all.
 
-use batchwright_text::entities::{Aggregation, aggregate};
+use batchwright_text::entities::{Aggregation, TaggedText, aggregate};
 use batchwright_text::{Encode, Input, Offsets, Tokenizer, Truncate};
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -63,7 +63,8 @@ proptest! {
             let labels = ["O".to_owned(), "B-X".to_owned()];
             let logits: Vec<f32> = (0..spans.len() * 2).map(|i| (i * 7 % 5) as f32).collect();
             for how in [Aggregation::None, Aggregation::Simple, Aggregation::First, Aggregation::Max] {
-                for entity in aggregate(&logits, &labels, spans, &text, how) {
+                let tagged = TaggedText { text: &text, spans, logits: &logits, labels: &labels };
+                for entity in aggregate(tagged, how) {
                     prop_assert!(entity.score > 0.0 && entity.score <= 1.0 && entity.end <= characters);
                 }
             }
