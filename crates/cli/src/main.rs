@@ -94,8 +94,20 @@ fn usage(error: &clap::Error, variable: Option<&str>) -> ExitCode {
     }
 }
 
+/// The error's words, with the library's options named as they are typed here.
+fn in_flags(error: &anyhow::Error) -> String {
+    let words = error.to_string();
+    match error.downcast_ref() {
+        Some(batchwright::Error::Option { .. } | batchwright::Error::CacheDirectory { .. }) => {
+            let words = args::with_flags(&words);
+            words.trim_start_matches("option ").to_owned()
+        }
+        _ => words,
+    }
+}
+
 fn fail(console: &Console, error: &anyhow::Error) -> ExitCode {
-    let mut words = format!("error: {error}");
+    let mut words = format!("error: {}", in_flags(error));
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         // Many errors repeat their cause in their own words.

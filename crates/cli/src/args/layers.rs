@@ -192,7 +192,7 @@ fn words(value: &toml::Value) -> Option<Vec<String>> {
 }
 
 /// All flags of all commands, each once.
-fn known_flags(command: &Command) -> Vec<Arg> {
+pub(super) fn known_flags(command: &Command) -> Vec<Arg> {
     let mut flags: Vec<Arg> = command
         .get_arguments()
         .filter(|arg| arg.get_long().is_some())

@@ -206,6 +206,22 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<(CommandLine, Typed), ParseE
     Ok((command_line, typed))
 }
 
+/// `words` with every `option_name` in backticks that is a flag written as `--option-name`.
+pub(crate) fn with_flags(words: &str) -> String {
+    let flags = layers::known_flags(&command());
+    let parts: Vec<String> = words
+        .split('`')
+        .enumerate()
+        .map(
+            |(at, part)| match flags.iter().find(|flag| flag.get_id() == part) {
+                Some(flag) if at % 2 == 1 => format!("--{}", flag.get_long().unwrap_or(part)),
+                _ => part.to_owned(),
+            },
+        )
+        .collect();
+    parts.join("`")
+}
+
 /// Variables in the environment that look like a flag and are none, each with the nearest flag's.
 pub(crate) fn unknown_variables() -> Vec<(String, String)> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());

@@ -286,6 +286,7 @@ fn what_cannot_run_says_why() {
     place.write("taken.csv.parts", "x");
     std::fs::create_dir_all(place.path("directory")).unwrap();
     std::fs::create_dir_all(place.path("empty-model")).unwrap();
+    std::fs::create_dir_all(place.path("models/none")).unwrap();
     copy_of_model("bert-embed", &place.path("gpt"));
     let config = String::from_utf8(place.read("gpt/config.json")).unwrap();
     place.write("gpt/config.json", config.replace("\"bert\"", "\"gpt2\""));
@@ -408,6 +409,21 @@ fn what_cannot_run_says_why() {
             "empty model directory",
             vec!["embed", "in.csv", "-m", "./empty-model"],
             &["empty-model", "config.json"],
+        ),
+        (
+            "a directory of two words that is no model",
+            vec!["embed", "in.csv", "-m", "models/none"],
+            &["models/none", "config.json"],
+        ),
+        (
+            "a number that the library refuses, in the words of the command line",
+            vec!["embed", "in.csv", "-m", embed, "--threads", "0"],
+            &["error: `--threads`"],
+        ),
+        (
+            "a file as cache directory",
+            vec!["embed", "in.csv", "-m", embed, "--cache-dir", "in.csv"],
+            &["`--cache-dir`"],
         ),
         (
             "unsupported family",
