@@ -556,7 +556,7 @@ fn what_cannot_run_says_why() {
         (
             "beyond the model's limit",
             vec!["embed", "in.csv", "-m", embed, "--max-tokens", "5000"],
-            &["5000", "max_tokens"],
+            &["5000", "`--max-tokens`"],
         ),
         (
             "a misspelt flag",
