@@ -1,6 +1,9 @@
 """Raw strings to normalised embeddings: batchwright beside ONNX Runtime and sentence-transformers.
 
-    python benches/peers/compare.py --model DIR --data queries.csv --batchwright target/release/batchwright
+    cargo xtask bench --data queries.csv
+
+which builds the binary, makes an environment with the packages of requirements.txt beside this file,
+fetches the model, and runs this with their paths.
 
 All run in turn within one invocation, round after round in another order, because machines drift:
 medians and ratios count. Two files are measured: the first 4,000 texts of the data, and 1,500 texts
@@ -14,9 +17,6 @@ tokenising, without loading and warming up. The vectors are compared.
 - sentence-transformers: `encode` with batches of 32.
 - batchwright: its own process; `seconds` of its `--summary-json`; without a cache. No text comes
   twice, so nothing is gained by computing equal rows once.
-
-The packages of requirements.txt go to `.venv` beside this file at the first run, unless --python
-names an interpreter that has them.
 """
 
 import argparse
@@ -26,13 +26,10 @@ import os
 import platform
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
 
 
 def parse():
@@ -40,7 +37,7 @@ def parse():
     option = parser.add_argument
     option("--model", type=Path, required=True, help="directory of all-MiniLM-L6-v2")
     option("--data", type=Path, required=True, help="CSV file with a column `text`")
-    option("--batchwright", type=lambda path: Path(path).resolve(), help="the binary; left out: peers alone")
+    option("--batchwright", type=lambda path: Path(path).resolve(), required=True, help="the binary")
     option("--batchwright-args", default="", help="more arguments for it, in one string")
     option("--rounds", type=int, default=5)
     option("--threads", type=int, default=2)
@@ -48,25 +45,18 @@ def parse():
     option("--mixed-rows", type=int, default=1500)
     option("--skip", default="", help="of onnx,sentence-transformers, those to leave out")
     option("--json", type=Path, help="where the figures are written")
-    option("--python", type=Path, help="interpreter with the packages")
     return parser.parse_args()
 
 
-def ensure_packages(args):
-    """Goes on in an interpreter that has the packages."""
-    home = HERE / ".venv"
-    python = args.python or home / "bin" / "python"
-    if os.environ.get("BATCHWRIGHT_PEERS"):
+def limit_threads(args):
+    """Begins again with the variables that libraries read before they start their pools."""
+    if os.environ.get("PEERS_THREADS_LIMITED"):
         return
-    if not args.python and not python.exists():
-        venv.create(home, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-r", HERE / "requirements.txt"], check=True)
-    os.environ["BATCHWRIGHT_PEERS"] = "1"
-    # Set before the libraries start their pools.
+    os.environ["PEERS_THREADS_LIMITED"] = "1"
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[name] = str(args.threads)
     os.environ.update(TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1")
-    os.execv(python, [str(python), *sys.argv])
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def load_tokenizer(args):
@@ -147,7 +137,7 @@ def about(args):
 
 def main():
     args = parse()
-    ensure_packages(args)
+    limit_threads(args)
     from engines import Batchwright, SentenceTransformers, best_onnx
 
     tokenizer = load_tokenizer(args)
@@ -160,7 +150,7 @@ def main():
         skipped = args.skip.split(",")
         engines = [best_onnx(args, folder, tokenizer, texts)] if "onnx" not in skipped else []
         engines += [SentenceTransformers(args)] if "sentence-transformers" not in skipped else []
-        engines += [Batchwright(args, folder)] if args.batchwright else []
+        engines += [Batchwright(args, folder)]
         print(json.dumps(about(args)))
         for engine in engines:
             print(f"{engine.name}: {engine.label}")

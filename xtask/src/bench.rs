@@ -3,26 +3,26 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
+use crate::models;
 use crate::python::environment;
-use crate::steps::{cargo, finish};
+use crate::steps::{finish, release_binary};
 
-/// Builds the release binary and the peers' Python environment, and compares.
+/// Builds the release binary and the peers' Python environment, and compares. What `arguments` say of
+/// the binary or the model wins.
 pub(crate) fn against_peers(root: &Path, arguments: &[String]) -> Result<()> {
     let directory = root.join("benches/peers");
-    let script = directory.join("compare.py");
-    if !script.is_file() {
-        bail!("{} is missing", script.display());
-    }
-    finish(&mut cargo(
-        root,
-        &["build", "--release", "--package", "batchwright-cli"],
-    ))?;
+    let binary = release_binary(root)?;
+    let model = models::minilm()?;
     let python = environment(&directory)?;
     finish(
         Command::new(python)
-            .arg(script)
+            .arg(directory.join("compare.py"))
+            .arg("--batchwright")
+            .arg(binary)
+            .arg("--model")
+            .arg(model)
             .args(arguments)
             .current_dir(root),
     )

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::models;
-use crate::steps::{cargo, finish, release_directory};
+use crate::steps::{finish, release_binary};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -37,35 +37,27 @@ enum What {
 
 /// Builds the release binary and measures.
 pub(crate) fn measure(root: &Path, options: &Options) -> Result<()> {
-    finish(&mut cargo(
-        root,
-        &["build", "--release", "--package", "batchwright-cli"],
-    ))?;
+    let work = tempfile::tempdir()?;
     let bench = Bench {
-        binary: release_directory(root).join("batchwright"),
+        binary: release_binary(root)?,
         model: models::minilm()?,
-        work: std::env::temp_dir().join(format!("batchwright-measure-{}", std::process::id())),
+        work: work.path().to_path_buf(),
     };
-    std::fs::create_dir_all(&bench.work)?;
     let texts = options
         .texts
         .clone()
         .unwrap_or_else(|| root.join("examples/queries.csv"));
     let wanted = |what| options.what.is_empty() || options.what.contains(&what);
-    let outcome = (|| {
-        if wanted(What::Conversations) {
-            bench.conversations(&read_texts(&texts)?)?;
-        }
-        if wanted(What::Repeats) {
-            bench.repeats(&read_texts(&texts)?)?;
-        }
-        if wanted(What::Memory) {
-            bench.memory(options.rows)?;
-        }
-        Ok(())
-    })();
-    std::fs::remove_dir_all(&bench.work)?;
-    outcome
+    if wanted(What::Conversations) {
+        bench.conversations(&read_texts(&texts)?)?;
+    }
+    if wanted(What::Repeats) {
+        bench.repeats(&read_texts(&texts)?)?;
+    }
+    if wanted(What::Memory) {
+        bench.memory(options.rows)?;
+    }
+    Ok(())
 }
 
 struct Bench {
@@ -118,7 +110,7 @@ impl Bench {
             &[
                 "--try-batch-tokens",
                 "192",
-                "--json",
+                "--report-json",
                 &report.display().to_string(),
             ],
         )?;
@@ -142,7 +134,7 @@ impl Bench {
         let mut peaks = Vec::new();
         let mut table = String::from("\nmemory of `embed` to Parquet, whole process:\n");
         for rows in [50_000, large] {
-            // The texts come again after a while, so that a million rows take a minute: what was
+            // The texts come again after a while, so that a million rows take half a minute: what was
             // computed then comes from the cache, which both jobs fill alike, and all else is the same.
             let texts = (0..rows).map(|n| format!("lights {}", n % DISTINCT));
             let input = self.write("rows.csv", texts)?;

@@ -25,7 +25,13 @@ pub(crate) fn minilm() -> Result<PathBuf> {
 /// A line every two seconds: readable in a log, where a bar is not.
 #[derive(Default)]
 struct Lines {
-    total: Mutex<(Option<u64>, Option<Instant>)>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    total_bytes: Option<u64>,
+    last_line: Option<Instant>,
 }
 
 const BETWEEN: Duration = Duration::from_secs(2);
@@ -33,21 +39,24 @@ const BETWEEN: Duration = Duration::from_secs(2);
 impl FetchProgress for Lines {
     fn begin(&self, what: &str, total_bytes: Option<u64>) {
         eprintln!("fetching {what}");
-        if let Ok(mut state) = self.total.lock() {
-            *state = (total_bytes, Some(Instant::now()));
+        if let Ok(mut state) = self.state.lock() {
+            *state = State {
+                total_bytes,
+                last_line: Some(Instant::now()),
+            };
         }
     }
 
     fn position(&self, done_bytes: u64) {
-        let Ok(mut state) = self.total.lock() else {
+        let Ok(mut state) = self.state.lock() else {
             return;
         };
-        if state.1.is_some_and(|last| last.elapsed() < BETWEEN) {
+        if state.last_line.is_some_and(|last| last.elapsed() < BETWEEN) {
             return;
         }
-        state.1 = Some(Instant::now());
+        state.last_line = Some(Instant::now());
         let megabytes = |bytes: u64| bytes as f64 / 1e6;
-        match state.0 {
+        match state.total_bytes {
             Some(total) => eprintln!(
                 "  {:.1} of {:.1} MB",
                 megabytes(done_bytes),

@@ -12,12 +12,13 @@
 //! and what stands below each is not compared: times and sizes differ from machine to machine.
 //! Commands see a copy of `examples/` and leave their output in a temporary directory.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 
-use crate::steps::{cargo, finish, release_directory};
+use crate::steps::{finish, release_binary};
 
 /// Runs every checked block of README.md, each command on its own.
 pub(crate) fn check(root: &Path) -> Result<()> {
@@ -26,11 +27,8 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     if commands.is_empty() {
         bail!("README.md has no block marked `check`");
     }
-    finish(&mut cargo(
-        root,
-        &["build", "--release", "--package", "batchwright-cli"],
-    ))?;
-    let bench = Bench::new(root, &release_directory(root))?;
+    let binary = release_binary(root)?;
+    let bench = Bench::new(root, binary.parent().unwrap_or(root))?;
     for command in &commands {
         bench.run(command)?;
     }
@@ -40,15 +38,14 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 
 /// A directory with the examples, the binary in the path; gone when dropped.
 struct Bench {
-    directory: PathBuf,
+    directory: TempDir,
     path: std::ffi::OsString,
 }
 
 impl Bench {
     fn new(root: &Path, binaries: &Path) -> Result<Bench> {
-        let directory =
-            std::env::temp_dir().join(format!("batchwright-readme-{}", std::process::id()));
-        std::fs::create_dir_all(directory.join("examples"))?;
+        let directory = tempfile::tempdir()?;
+        std::fs::create_dir(directory.path().join("examples"))?;
         let bench = Bench {
             directory,
             path: std::env::join_paths(std::iter::once(binaries.to_path_buf()).chain(
@@ -60,7 +57,11 @@ impl Bench {
             if entry.path().is_file() {
                 std::fs::copy(
                     entry.path(),
-                    bench.directory.join("examples").join(entry.file_name()),
+                    bench
+                        .directory
+                        .path()
+                        .join("examples")
+                        .join(entry.file_name()),
                 )?;
             }
         }
@@ -74,15 +75,8 @@ impl Bench {
             Command::new("sh")
                 .args(["-euc", &command])
                 .env("PATH", &self.path)
-                .current_dir(&self.directory),
+                .current_dir(self.directory.path()),
         )
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        // Litter in the temporary directory is no reason to fail.
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -75,10 +75,15 @@ impl Steps {
     }
 }
 
-/// Where release builds lie.
-pub(crate) fn release_directory(root: &Path) -> PathBuf {
+/// Builds the release binary; gives its path.
+pub(crate) fn release_binary(root: &Path) -> Result<PathBuf> {
+    finish(&mut cargo(
+        root,
+        &["build", "--release", "--package", "batchwright-cli"],
+    ))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    root.join(target).join("release")
+    let name = format!("batchwright{}", std::env::consts::EXE_SUFFIX);
+    Ok(root.join(target).join("release").join(name))
 }
 
 /// The cargo that runs us, in the repository's root.

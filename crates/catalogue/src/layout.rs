@@ -34,12 +34,15 @@ pub(crate) fn select<'a>(
     let has = |name: &str| listed.clone().into_iter().any(|listed| listed == name);
     for needed in [CONFIG, TOKENIZER] {
         if !has(needed) {
-            return Err(missing(needed, has("vocab.txt") || has("vocab.json")));
+            return Err(missing(
+                needed,
+                Other::there(has("vocab.txt") || has("vocab.json")),
+            ));
         }
     }
     let index = (!has(WEIGHTS) && has(WEIGHTS_INDEX)).then(|| WEIGHTS_INDEX.to_owned());
     if index.is_none() && !has(WEIGHTS) {
-        return Err(missing(WEIGHTS, has("pytorch_model.bin")));
+        return Err(missing(WEIGHTS, Other::there(has("pytorch_model.bin"))));
     }
     let small = listed
         .clone()
@@ -57,13 +60,26 @@ pub(crate) fn select<'a>(
     })
 }
 
-fn missing(file: &str, convertible: bool) -> SourceError {
-    let hint = match (file, convertible) {
-        (TOKENIZER, true) => {
+/// Whether the same is there in a form that is not read, but can be converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Other {
+    Form,
+    None,
+}
+
+impl Other {
+    fn there(there: bool) -> Other {
+        if there { Other::Form } else { Other::None }
+    }
+}
+
+fn missing(file: &str, other: Other) -> SourceError {
+    let hint = match (file, other) {
+        (TOKENIZER, Other::Form) => {
             "; it has only a slow tokenizer: load it with transformers' AutoTokenizer, call \
              save_pretrained(directory), and give that directory"
         }
-        (WEIGHTS, true) => {
+        (WEIGHTS, Other::Form) => {
             "; it has only pickled weights, which are not read: load it with transformers, call \
              save_pretrained(directory), and give that directory"
         }
@@ -155,7 +171,7 @@ pub(crate) fn present(directory: &Path) -> Result<Vec<String>, SourceError> {
     let mut files = Vec::new();
     for needed in [CONFIG, TOKENIZER] {
         if !has(needed) {
-            return Err(missing(needed, false));
+            return Err(missing(needed, Other::None));
         }
     }
     let listed = files_and_modules(directory)?;
@@ -173,7 +189,7 @@ pub(crate) fn present(directory: &Path) -> Result<Vec<String>, SourceError> {
                 .iter()
                 .any(|c| module.class.ends_with(c));
             if has_settings && !has(&config) {
-                return Err(missing(&config, false));
+                return Err(missing(&config, Other::None));
             }
         }
     }
@@ -188,12 +204,12 @@ pub(crate) fn present(directory: &Path) -> Result<Vec<String>, SourceError> {
         files.push(WEIGHTS_INDEX.to_owned());
         for shard in shards(&directory.join(WEIGHTS_INDEX))? {
             if !has(&shard) {
-                return Err(missing(&shard, false));
+                return Err(missing(&shard, Other::None));
             }
             files.push(shard);
         }
     } else {
-        return Err(missing(WEIGHTS, has("pytorch_model.bin")));
+        return Err(missing(WEIGHTS, Other::there(has("pytorch_model.bin"))));
     }
     Ok(files)
 }

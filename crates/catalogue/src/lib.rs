@@ -56,7 +56,7 @@ mod table;
 
 pub use error::{Attempt, Attempts, FetchError, Remedy, SourceError};
 pub use hub::HubId;
-pub use options::{Environment, Network, Patience, ResolveOptions};
+pub use options::{Environment, Network, Patience, ResolveOptions, Token};
 pub use progress::{FetchProgress, NoProgress};
 pub use resolve::{Resolved, resolve, resolve_entry};
 pub use table::{Entry, FileSum, Purpose, Source, entries, find};

@@ -1,6 +1,7 @@
 //! Where to look, where to keep, how long to wait: options of a call and what the environment says.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ impl ResolveOptions {
     /// The directory in which models from package registries and the record of every model's sums
     /// are kept: `models_dir`, else `$BATCHWRIGHT_HOME/models`, else
     /// `$XDG_CACHE_HOME/batchwright/models`, else `~/.cache/batchwright/models`.
+    ///
+    /// # Errors
+    /// [`FetchError::NoHome`] where none of these is known.
     pub fn store_directory(&self) -> Result<PathBuf, FetchError> {
         self.models_dir
             .clone()
@@ -40,6 +44,9 @@ impl ResolveOptions {
 
     /// The hub's cache, shared with Python's `huggingface_hub`: `$HF_HUB_CACHE`, else
     /// `$HF_HOME/hub`, else `$XDG_CACHE_HOME/huggingface/hub`, else `~/.cache/huggingface/hub`.
+    ///
+    /// # Errors
+    /// [`FetchError::NoHome`] where none of these is known.
     pub fn hub_cache_directory(&self) -> Result<PathBuf, FetchError> {
         self.environment.hub_cache.clone().ok_or(FetchError::NoHome)
     }
@@ -57,13 +64,36 @@ pub struct Environment {
     pub hub_endpoint: String,
     /// Sent to the hub, never to the hosts that it redirects to (`HF_TOKEN`, else the token file
     /// that `hf auth login` writes).
-    pub hub_token: Option<String>,
+    pub hub_token: Option<Token>,
     /// `HF_HUB_OFFLINE` closes the hub alone; packages may still be fetched.
     pub hub_network: Network,
     /// Ways to start pip, tried in order.
     pub pip: Vec<Vec<String>>,
     /// How long to wait.
     pub patience: Patience,
+}
+
+/// A secret that `{:?}` does not print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// The token itself, for the header that carries it.
+    pub(crate) fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Token {
+    fn from(token: String) -> Token {
+        Token(token)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
 }
 
 /// How long to wait, and how often to try again.
@@ -97,6 +127,32 @@ impl Default for Environment {
 }
 
 impl Environment {
+    /// Every variable that is read.
+    pub const VARIABLES: [&'static str; 11] = [
+        "BATCHWRIGHT_HOME",
+        "HF_ENDPOINT",
+        "HF_HOME",
+        "HF_HUB_CACHE",
+        "HF_HUB_OFFLINE",
+        "HF_TOKEN",
+        "HF_TOKEN_PATH",
+        "HOME",
+        "HUGGINGFACE_HUB_CACHE",
+        "HUGGING_FACE_HUB_TOKEN",
+        "XDG_CACHE_HOME",
+    ];
+
+    /// The hub's address as messages show it: without a name and password in it.
+    #[must_use]
+    pub fn hub_address(&self) -> String {
+        let Some((scheme, rest)) = self.hub_endpoint.split_once("://") else {
+            return self.hub_endpoint.clone();
+        };
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        format!("{scheme}://{host}{path}")
+    }
+
     /// Reads variables through `get`. An empty variable counts as absent.
     pub fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Environment {
         let path = |name: &str| get(name).filter(|v| !v.is_empty()).map(PathBuf::from);
@@ -117,7 +173,8 @@ impl Environment {
             .or_else(|| text("HUGGING_FACE_HUB_TOKEN"))
             .or_else(|| std::fs::read_to_string(token_file?).ok())
             .map(|token| token.trim().to_owned())
-            .filter(|token| !token.is_empty());
+            .filter(|token| !token.is_empty())
+            .map(Token);
         let offline = text("HF_HUB_OFFLINE").is_some_and(|v| {
             matches!(v.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on")
         });
@@ -222,11 +279,11 @@ mod tests {
         std::fs::write(home.path().join("token"), "from-file\n").unwrap();
         let at = home.path().to_str().unwrap();
         assert_eq!(
-            environment(&[("HF_HOME", at)]).hub_token.as_deref(),
-            Some("from-file")
+            environment(&[("HF_HOME", at)]).hub_token,
+            Some(Token("from-file".into()))
         );
         let both = environment(&[("HF_HOME", at), ("HF_TOKEN", "from-variable")]);
-        assert_eq!(both.hub_token.as_deref(), Some("from-variable"));
+        assert_eq!(both.hub_token, Some(Token("from-variable".into())));
         assert_eq!(environment(&[]).hub_token, None);
     }
 
@@ -239,5 +296,32 @@ mod tests {
         let unset = environment(&[("HF_HUB_OFFLINE", "0")]);
         assert_eq!(unset.hub_endpoint, "https://huggingface.co");
         assert_eq!(unset.hub_network, Network::Allowed);
+    }
+
+    /// A log or an error report would give the user's account away.
+    #[test]
+    fn secrets_are_not_shown() {
+        let set = environment(&[
+            ("HF_TOKEN", "hf_secret"),
+            ("HF_ENDPOINT", "https://me:secret@mirror.example/hub"),
+        ]);
+        assert!(!format!("{:?}", set.hub_token).contains("secret"));
+        assert_eq!(set.hub_address(), "https://mirror.example/hub");
+        let plain = environment(&[("HF_ENDPOINT", "http://mirror:8080")]);
+        assert_eq!(plain.hub_address(), "http://mirror:8080");
+    }
+
+    /// `doctor` would be silent on a variable that decides where models are looked for.
+    #[test]
+    fn every_variable_that_is_read_is_listed() {
+        let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+        let _ = Environment::from_variables(|name| {
+            asked.borrow_mut().insert(name.to_owned());
+            None
+        });
+        // Read on Windows alone, in the place of HOME.
+        asked.borrow_mut().remove("USERPROFILE");
+        let listed: Vec<String> = asked.into_inner().into_iter().collect();
+        assert_eq!(listed, Environment::VARIABLES);
     }
 }

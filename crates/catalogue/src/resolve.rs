@@ -103,7 +103,8 @@ impl Meaning {
             || spec.contains('\\')
             || id.matches('/').count() > 1
             || spec.ends_with('/');
-        if path.is_dir() && (looks_like_path || !spec.contains('/')) {
+        // A hub id of the same words is told from it by its revision, `owner/name@main`.
+        if path.is_dir() {
             return Err(not("there is no config.json in this directory"));
         }
         if path.is_file() {

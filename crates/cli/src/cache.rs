@@ -1,5 +1,6 @@
 //! `batchwright cache`: what a cache directory holds, and emptying it.
 
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,9 +11,15 @@ use crate::figures;
 
 /// Runs the action.
 pub(crate) fn run(command: &CacheCommand, console: &Console) -> anyhow::Result<()> {
+    let (CacheAction::Stats(args) | CacheAction::Clear(args)) = &command.action;
+    // Not left to clap: it does not count a value from the configuration file.
+    let directory = args
+        .cache_dir
+        .as_deref()
+        .context("which cache? say --cache-dir DIR, as it was given to the jobs")?;
     match &command.action {
-        CacheAction::Stats(args) => stats(&args.cache_dir),
-        CacheAction::Clear(args) => clear(&args.cache_dir, console),
+        CacheAction::Stats(_) => stats(directory),
+        CacheAction::Clear(_) => clear(directory, console),
     }
 }
 
@@ -45,6 +52,13 @@ fn stats(directory: &Path) -> anyhow::Result<()> {
 fn clear(directory: &Path, console: &Console) -> anyhow::Result<()> {
     let mut freed = 0;
     for file in files(directory)? {
+        if is_in_use(&file.path) {
+            bail!(
+                "{}: a job is using it, and its answers would be lost; clear the cache when the job \
+                 has ended",
+                file.path.display()
+            );
+        }
         std::fs::remove_file(&file.path)
             .with_context(|| format!("{}: cannot be removed", file.path.display()))?;
         freed += file.bytes;
@@ -55,6 +69,12 @@ fn clear(directory: &Path, console: &Console) -> anyhow::Result<()> {
         ByteSize(freed)
     ));
     Ok(())
+}
+
+/// Whether a job has the file open: the cache holds a lock on it.
+fn is_in_use(path: &Path) -> bool {
+    let file = std::fs::File::open(path);
+    file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// The directory's files of answers, by name. Whatever else lies there is not ours to touch.

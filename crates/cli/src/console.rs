@@ -28,12 +28,21 @@ pub(crate) enum Voice {
 }
 
 impl Console {
-    pub(crate) fn new(quiet: bool) -> Self {
-        let voice = match (quiet, stderr().is_terminal()) {
-            (true, _) => Voice::Quiet,
-            (false, true) => Voice::Bar,
-            (false, false) => Voice::Lines,
-        };
+    /// Says errors alone.
+    pub(crate) fn quiet() -> Self {
+        Self::with(Voice::Quiet)
+    }
+
+    /// Says everything, in the form that suits standard error.
+    pub(crate) fn talking() -> Self {
+        Self::with(if stderr().is_terminal() {
+            Voice::Bar
+        } else {
+            Voice::Lines
+        })
+    }
+
+    fn with(voice: Voice) -> Self {
         Self {
             voice,
             bar: Arc::default(),

@@ -27,10 +27,15 @@ use plan::JobPlan;
 fn main() -> ExitCode {
     let (line, typed) = match args::parse(std::env::args_os().collect()) {
         Ok(parsed) => parsed,
-        Err(ParseError::Usage(error)) => return usage(&error),
-        Err(ParseError::Config(error)) => return fail(&Console::new(true), &error),
+        Err(ParseError::Usage { error, variable }) => return usage(&error, variable.as_deref()),
+        Err(ParseError::Config(error)) => return fail(&Console::quiet(), &error),
     };
-    let console = Console::new(line.general.quiet);
+    hush_guarded_panics();
+    let console = if line.general.quiet {
+        Console::quiet()
+    } else {
+        Console::talking()
+    };
     for (name, nearest) in args::unknown_variables() {
         console.say(format_args!(
             "warning: {name} is no setting; did you mean {nearest}?"
@@ -64,19 +69,45 @@ fn run(line: CommandLine, typed: Typed, console: &Console) -> anyhow::Result<End
     Ok(Ending::Complete)
 }
 
+/// A reader that panics over a damaged file ends in a clear error; the panic's own words before it
+/// would look like a crash.
+fn hush_guarded_panics() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !data::is_guarded() {
+            others(panic);
+        }
+    }));
+}
+
 /// Clap prints help, version and mistakes itself. Its exit code for a mistake is 2, which here says
 /// that some rows carry an error.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, variable: Option<&str>) -> ExitCode {
     // If standard output or error is closed there is nobody to tell.
     let _ = error.print();
+    if let Some(name) = variable {
+        Console::quiet().complain(format_args!("  the value is that of the variable {name}"));
+    }
     match error.use_stderr() {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     }
 }
 
+/// The error's words, with the library's options named as they are typed here.
+fn in_flags(error: &anyhow::Error) -> String {
+    let words = error.to_string();
+    match error.downcast_ref() {
+        Some(batchwright::Error::Option { .. } | batchwright::Error::CacheDirectory { .. }) => {
+            let words = args::with_flags(&words);
+            words.trim_start_matches("option ").to_owned()
+        }
+        _ => words,
+    }
+}
+
 fn fail(console: &Console, error: &anyhow::Error) -> ExitCode {
-    let mut words = format!("error: {error}");
+    let mut words = format!("error: {}", in_flags(error));
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         // Many errors repeat their cause in their own words.

@@ -57,6 +57,28 @@ impl Format {
         Format::Lines,
     ];
 
+    /// Those that can hold answers.
+    pub const WRITABLE: [Format; 4] = [Format::Jsonl, Format::Csv, Format::Tsv, Format::Parquet];
+
+    /// The extensions that name the format, the usual one first.
+    pub fn extensions(self) -> impl Iterator<Item = &'static str> {
+        EXTENSIONS
+            .iter()
+            .filter(move |(_, format)| *format == self)
+            .map(|(extension, _)| *extension)
+    }
+
+    /// The extensions to write, for messages: `.jsonl, .csv, .tsv or .parquet`.
+    fn writable_extensions() -> String {
+        let mut names: Vec<String> = Format::WRITABLE
+            .iter()
+            .filter_map(|format| format.extensions().next())
+            .map(|extension| format!(".{extension}"))
+            .collect();
+        let last = names.pop().unwrap_or_default();
+        format!("{} or {last}", names.join(", "))
+    }
+
     /// The name which `--input-format` and `--output-format` take.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -136,18 +158,19 @@ impl SinkFormat {
     /// [`DataError::OutputFormat`] for [`Format::Lines`], which has no place for answers, and for
     /// packed Parquet, which packs its own pages.
     pub fn new(format: Format, compression: Compression) -> Result<SinkFormat, DataError> {
-        let refuse = |reason: &str| {
+        let refuse = |reason: String| {
             Err(DataError::OutputFormat {
                 path: format.to_string(),
-                reason: reason.to_owned(),
+                reason,
             })
         };
         match (format, compression) {
-            (Format::Lines, _) => {
-                refuse("plain lines cannot hold answers; write .jsonl, .csv, .tsv or .parquet")
-            }
+            (Format::Lines, _) => refuse(format!(
+                "plain lines cannot hold answers; write {}",
+                Format::writable_extensions()
+            )),
             (Format::Parquet, Compression::Gzip | Compression::Zstd) => {
-                refuse("Parquet packs its own pages; leave .gz or .zst away")
+                refuse("Parquet packs its own pages; leave .gz or .zst away".to_owned())
             }
             _ => Ok(SinkFormat {
                 format,
@@ -165,10 +188,11 @@ impl SinkFormat {
         match split_name(path) {
             (None, _) => Err(DataError::OutputFormat {
                 path: at,
-                reason:
-                    "its extension names no known format; write .jsonl, .csv, .tsv or .parquet \
-                         (the first three also with .gz or .zst), or say --output-format"
-                        .to_owned(),
+                reason: format!(
+                    "its extension names no known format; write {} (the text formats also with .gz \
+                     or .zst), or say --output-format",
+                    Format::writable_extensions()
+                ),
             }),
             (Some(format), compression) => {
                 SinkFormat::new(format, compression).map_err(|error| match error {

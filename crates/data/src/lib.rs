@@ -52,7 +52,7 @@
 //! # let input = directory.path().join("queries.csv");
 //! # std::fs::write(&input, "text,id\nturn on the lights,7\n,8\n")?;
 //! # let output = directory.path().join("lengths.jsonl");
-//! let mut source = Source::open(&InputSpec::new(input.to_string_lossy()))?;
+//! let mut source = Source::open(&InputSpec::new(&input))?;
 //!
 //! let field = Field::new("characters", DataType::UInt64, true);
 //! let mut spec = JobSpec::new(
@@ -117,6 +117,7 @@
 mod chunk;
 mod error;
 mod format;
+mod guard;
 mod job;
 mod json_row;
 mod row;
@@ -127,7 +128,10 @@ mod survey;
 pub use chunk::{Carried, CarriedColumns, Chunk, Places};
 pub use error::DataError;
 pub use format::{Compression, Format, SinkFormat};
-pub use job::{Begun, INPUT_FINGERPRINT, Job, JobSpec, JobSummary, Output, Restart, Written};
+pub use guard::is_guarded;
+pub use job::{
+    Begun, INPUT_FINGERPRINT, Job, JobSpec, JobSummary, Output, Restart, Written, is_stream,
+};
 pub use json_row::JsonRow;
 pub use row::{Place, RowError, RowText, Within};
 pub use sink::{AnswerColumns, ERROR_COLUMN};

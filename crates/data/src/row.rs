@@ -102,13 +102,21 @@ impl fmt::Display for Place {
     }
 }
 
-/// A value as a message shows it: at most 80 characters.
+/// A value as a message shows it: at most 80 characters, and none that a terminal would obey.
 pub(crate) fn excerpt(value: &str) -> String {
     const SHOWN: usize = 80;
-    match value.char_indices().nth(SHOWN) {
-        Some((cut, _)) => format!("{}… ({} bytes)", &value[..cut], value.len()),
-        None => value.to_owned(),
+    let (shown, cut) = match value.char_indices().nth(SHOWN) {
+        Some((cut, _)) => (&value[..cut], format!("… ({} bytes)", value.len())),
+        None => (value, String::new()),
+    };
+    let mut words = String::with_capacity(shown.len() + cut.len());
+    for letter in shown.chars() {
+        match letter {
+            letter if letter.is_control() => words.extend(letter.escape_default()),
+            letter => words.push(letter),
+        }
     }
+    words + &cut
 }
 
 #[cfg(test)]
@@ -130,22 +138,28 @@ mod tests {
         );
     }
 
-    /// A code that is not lower_snake_case or is given twice would break whoever matches on it.
+    /// A code with other characters than letters, digits and underscores, or given twice, would
+    /// break whoever matches on it; one that is not in the table would have no meaning.
     #[test]
-    fn codes_are_distinct_words() {
+    fn codes_are_distinct_and_documented() {
+        let documentation = include_str!("lib.rs");
         for (i, code) in RowError::CODES.iter().enumerate() {
-            assert!(
-                code.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b == b'_' || b == b'8')
-            );
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+            assert!(code.bytes().all(plain), "{code}");
             assert!(!RowError::CODES[..i].contains(code), "{code}");
+            assert!(
+                documentation.contains(&format!("//! | `{code}` |")),
+                "{code}"
+            );
         }
     }
 
-    /// A megabyte of text would drown the message, or a cut within a character panic.
+    /// A megabyte of text would drown the message, a cut within a character panic, and a row with
+    /// control characters rewrite what the terminal shows.
     #[test]
     fn excerpts_are_short_and_whole() {
         assert_eq!(excerpt("héllo"), "héllo");
+        assert_eq!(excerpt("\u{1b}[2Jx\t"), "\\u{1b}[2Jx\\t");
         let long = "é".repeat(100);
         assert_eq!(excerpt(&long), format!("{}… (200 bytes)", "é".repeat(80)));
     }

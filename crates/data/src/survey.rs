@@ -24,6 +24,9 @@ pub(crate) enum JsonKind {
     Text,
     /// Anything: kept as JSON text.
     Json,
+    /// Strings as they are, anything else as JSON: the column of the texts. What is no string there
+    /// is its row's error already, and must not change how all other rows look.
+    Texts,
 }
 
 /// Whole numbers up to here are exact in f64.
@@ -50,12 +53,14 @@ impl JsonKind {
         }
     }
 
-    /// The narrowest kind that holds both. `wide` says that whole numbers beyond ±2^53 were met.
-    fn join(self, other: JsonKind, wide: bool) -> JsonKind {
+    /// The narrowest kind that holds both.
+    fn join(self, other: JsonKind, integers: Integers) -> JsonKind {
         match (self, other) {
             (JsonKind::Null, kind) | (kind, JsonKind::Null) => kind,
             (a, b) if a == b => a,
-            (JsonKind::Int, JsonKind::Float) | (JsonKind::Float, JsonKind::Int) if !wide => {
+            (JsonKind::Int, JsonKind::Float) | (JsonKind::Float, JsonKind::Int)
+                if integers == Integers::Exact =>
+            {
                 JsonKind::Float
             }
             _ => JsonKind::Json,
@@ -68,7 +73,7 @@ impl JsonKind {
             JsonKind::Bool => DataType::Boolean,
             JsonKind::Int => DataType::Int64,
             JsonKind::Float => DataType::Float64,
-            JsonKind::Null | JsonKind::Text | JsonKind::Json => DataType::Utf8,
+            JsonKind::Null | JsonKind::Text | JsonKind::Json | JsonKind::Texts => DataType::Utf8,
         }
     }
 
@@ -78,10 +83,18 @@ impl JsonKind {
             JsonKind::Bool => "boolean",
             JsonKind::Int => "int64",
             JsonKind::Float => "float64",
-            JsonKind::Text => "text",
+            JsonKind::Text | JsonKind::Texts => "text",
             JsonKind::Null | JsonKind::Json => "JSON text",
         }
     }
+}
+
+/// Whether f64 holds every whole number of a column exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Integers {
+    Exact,
+    /// Some lie beyond ±2^53.
+    Wide,
 }
 
 /// The number as f64, where that loses no digit of a whole number and no magnitude.
@@ -108,7 +121,7 @@ pub(crate) struct Survey {
 struct Column {
     name: String,
     kind: JsonKind,
-    wide: bool,
+    integers: Integers,
 }
 
 impl Survey {
@@ -123,15 +136,17 @@ impl Survey {
                     self.columns.push(Column {
                         name,
                         kind: JsonKind::Null,
-                        wide: false,
+                        integers: Integers::Exact,
                     });
                     self.columns.len() - 1
                 }
             };
             let column = &mut self.columns[at];
             let kind = JsonKind::of(raw);
-            column.wide |= kind == JsonKind::Int && exact_float(raw).is_none();
-            column.kind = column.kind.join(kind, column.wide);
+            if kind == JsonKind::Int && exact_float(raw).is_none() {
+                column.integers = Integers::Wide;
+            }
+            column.kind = column.kind.join(kind, column.integers);
         }
     }
 

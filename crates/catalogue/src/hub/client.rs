@@ -57,6 +57,16 @@ impl From<SourceError> for Failure {
     }
 }
 
+/// A file to bring.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    target: Target<'a>,
+    /// The announced length.
+    bytes: Option<u64>,
+    /// Is told how much of the file is there.
+    arrived: &'a dyn Fn(u64),
+}
+
 impl<'a> Client<'a> {
     pub(crate) fn new(environment: &'a Environment, progress: &'a dyn FetchProgress) -> Client<'a> {
         let Patience {
@@ -120,7 +130,7 @@ impl<'a> Client<'a> {
 
     fn unreachable(&self, why: String) -> SourceError {
         SourceError::Unreachable {
-            url: self.environment.hub_endpoint.clone(),
+            url: self.environment.hub_address(),
             why,
         }
     }
@@ -174,7 +184,12 @@ impl<'a> Client<'a> {
             }
             let before = done;
             tries += 1;
-            let failure = match self.receive(target, bytes, &mut file, &mut done, arrived) {
+            let wanted = Wanted {
+                target,
+                bytes,
+                arrived,
+            };
+            let failure = match self.receive(wanted, &mut file, &mut done) {
                 Ok(()) if bytes.is_none_or(|bytes| bytes == done) => break,
                 Ok(()) if bytes.is_some_and(|bytes| done > bytes) => {
                     return Err(SourceError::WrongSize {
@@ -221,14 +236,12 @@ impl<'a> Client<'a> {
     }
 
     /// One request: appends to `file` from `done` on.
-    fn receive(
-        &self,
-        target: Target<'_>,
-        bytes: Option<u64>,
-        file: &mut File,
-        done: &mut u64,
-        arrived: &dyn Fn(u64),
-    ) -> Result<(), Failure> {
+    fn receive(&self, wanted: Wanted<'_>, file: &mut File, done: &mut u64) -> Result<(), Failure> {
+        let Wanted {
+            target,
+            bytes,
+            arrived,
+        } = wanted;
         let disk = |error: std::io::Error| {
             let path = target.what.into();
             Failure::Final(SourceError::Disk {
@@ -276,7 +289,7 @@ impl<'a> Client<'a> {
     fn get(&self, target: Target<'_>, start: u64) -> Result<Response<Body>, Failure> {
         let mut request = self.agent.get(target.url);
         if let Some(token) = &self.environment.hub_token {
-            request = request.header("authorization", format!("Bearer {token}"));
+            request = request.header("authorization", format!("Bearer {}", token.secret()));
         }
         if start > 0 {
             request = request.header("range", format!("bytes={start}-"));
@@ -295,7 +308,7 @@ impl<'a> Client<'a> {
                 Failure::Final(SourceError::NotFound { what })
             }
             401 | 403 => {
-                let page = format!("{}/{}", self.environment.hub_endpoint, target.id);
+                let page = format!("{}/{}", self.environment.hub_address(), target.id);
                 Failure::Final(SourceError::Denied {
                     what,
                     status: code,

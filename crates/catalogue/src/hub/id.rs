@@ -15,6 +15,9 @@ impl HubId {
     /// Reads the form `owner/name` or `owner/name@revision`. Both parts become paths and
     /// addresses, so characters that mean something there are refused.
     ///
+    /// # Errors
+    /// [`FetchError::InvalidHubId`] says which.
+    ///
     /// ```
     /// use batchwright_catalogue::HubId;
     /// let id = HubId::parse("sentence-transformers/all-MiniLM-L6-v2@main")?;

@@ -105,7 +105,7 @@ fn the_token_goes_to_the_hub_alone() {
     let (hub, home) = (serve_model(), Home::new());
     hub.fault(Fault::Gated { token: "secret" });
     let mut options = home.options(&hub.endpoint);
-    options.environment.hub_token = Some("secret".to_owned());
+    options.environment.hub_token = Some("secret".to_owned().into());
     resolve("owner/name", &options, &NoProgress).unwrap();
     for request in hub.requests() {
         let expected = (!request.path.starts_with("/cdn/")).then_some("Bearer secret");

@@ -13,10 +13,10 @@ pub(crate) struct AnswerArgs {
     pub(crate) pooling: Option<PoolingName>,
     /// Bring vectors to length 1, or leave them; by default as the model was trained
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", overrides_with = "no_normalize")]
+          default_missing_value = "true", overrides_with = "normalize")]
     pub(crate) normalize: Option<bool>,
     /// The same as --normalize=false
-    #[arg(long, overrides_with = "normalize")]
+    #[arg(long, overrides_with = "no_normalize")]
     pub(crate) no_normalize: bool,
     /// Keep the first N values of each vector, for models trained so (Matryoshka)
     #[arg(long, value_name = "N")]
@@ -28,8 +28,9 @@ pub(crate) struct AnswerArgs {
     /// the threshold
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) top_k: Option<u32>,
-    /// Least score of a label or an entity; by default 0.5 where several labels may hold at once
-    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    /// Least score of a label or an entity, as it is given out: with --raw-scores a raw one. By
+    /// default a probability of 0.5 where several labels may hold at once
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = score)]
     pub(crate) threshold: Option<f32>,
     /// Give the network's own numbers instead of probabilities
     #[arg(long)]
@@ -38,6 +39,14 @@ pub(crate) struct AnswerArgs {
     /// their first or their surest token
     #[arg(long, value_name = "HOW", value_enum, default_value_t = AggregationName::Simple)]
     pub(crate) aggregation: AggregationName,
+}
+
+/// No score is at or above NaN: every label would be left out without a word.
+fn score(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(score) if score.is_finite() => Ok(score),
+        _ => Err("write a number such as 0.5".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,6 @@
 //! Which flags mean something for which task: one table, from which help and errors derive.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use anyhow::bail;
 use batchwright::Task;
@@ -32,15 +32,15 @@ pub(super) fn tailor(command: clap::Command) -> clap::Command {
     })
 }
 
-/// The flags that stood on the command line itself. One that comes from the environment or a file is
+/// The flags that stood on the command line itself, and where, counted from the left. One that comes from the environment or a file is
 /// meant for whatever command can use it; one that was typed is meant now.
 #[derive(Debug, Default)]
-pub(crate) struct Typed(BTreeSet<String>);
+pub(crate) struct Typed(BTreeMap<String, usize>);
 
 impl Typed {
     /// Collects them from all levels of subcommands.
     pub(super) fn of(matches: &ArgMatches) -> Self {
-        let mut typed = BTreeSet::new();
+        let mut typed = BTreeMap::new();
         let mut level = Some(matches);
         while let Some(matches) = level {
             let ids = matches.ids().map(clap::Id::as_str).filter(|id| {
@@ -48,7 +48,10 @@ impl Typed {
                 matches.try_contains_id(id).is_ok()
                     && matches.value_source(id) == Some(ValueSource::CommandLine)
             });
-            typed.extend(ids.map(str::to_owned));
+            typed.extend(ids.map(|id| {
+                let last = matches.indices_of(id).and_then(Iterator::last);
+                (id.to_owned(), last.unwrap_or_default())
+            }));
             level = matches.subcommand().map(|(_, matches)| matches);
         }
         Typed(typed)
@@ -56,7 +59,12 @@ impl Typed {
 
     /// Whether the flag with this id stood on the command line.
     pub(crate) fn has(&self, id: &str) -> bool {
-        self.0.contains(id)
+        self.0.contains_key(id)
+    }
+
+    /// Where the flag with this id stood last; one that did not stands before all that did.
+    pub(crate) fn place(&self, id: &str) -> Option<usize> {
+        self.0.get(id).copied()
     }
 
     /// Refuses a typed flag that would do nothing.

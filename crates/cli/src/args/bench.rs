@@ -10,7 +10,7 @@ use super::{InputArgs, ModelArgs, TaskArgs};
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   batchwright bench queries.csv
-  batchwright bench queries.csv --svg bench.svg --json bench.json
+  batchwright bench queries.csv --report-svg bench.svg --report-json bench.json
   batchwright bench queries.csv --try-batch-tokens 1,64,200,1000 --try-threads 1,2,4
   batchwright bench queries.csv --save      later runs on this machine use what was found best";
 
@@ -46,10 +46,10 @@ pub(crate) struct MeasureArgs {
     pub(crate) queries: NonZeroUsize,
     /// Write every figure and the machine's description to a file, as JSON
     #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    pub(crate) report_json: Option<PathBuf>,
     /// Draw rows a second over the token budget, as SVG
     #[arg(long, value_name = "FILE")]
-    pub(crate) svg: Option<PathBuf>,
+    pub(crate) report_svg: Option<PathBuf>,
     /// Save the recommended budget as this model's profile on this machine, which later runs use
     #[arg(long)]
     pub(crate) save: bool,

@@ -37,6 +37,6 @@ pub(crate) enum CacheAction {
 #[derive(Args, Debug)]
 pub(crate) struct CacheDirArgs {
     /// The directory, as it was given to the jobs
-    #[arg(long, value_name = "DIR", required = true)]
-    pub(crate) cache_dir: PathBuf,
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
 }

@@ -1,14 +1,15 @@
 //! The layers below the typed flags: the environment, then a configuration file, then defaults.
 //!
 //! Clap knows the order *typed, environment, default*. A variable is attached to every flag, and a
-//! file's value becomes that flag's default; so neither needs a second list of flags, and `--help`
-//! shows the values in force.
+//! file's value becomes that flag's default, as which `--help` shows it; so neither needs a second list
+//! of flags.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::builder::BoolishValueParser;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
 
 const PREFIX: &str = "BATCHWRIGHT_";
@@ -20,7 +21,7 @@ pub(super) fn with_environment(command: Command) -> Command {
 }
 
 fn attach(arg: Arg) -> Arg {
-    if arg.get_long().is_none() {
+    if arg.get_long().is_none() || is_opposite(&arg) {
         return arg;
     }
     let name = variable(arg.get_id().as_str());
@@ -36,6 +37,28 @@ fn attach(arg: Arg) -> Arg {
         Some(value) if !value.is_empty() => arg.env(name).hide_env(true),
         _ => arg,
     }
+}
+
+/// What can be written as `normalize = false`: one setting has one key and one variable, or clap
+/// would find a typed flag at odds with the other's variable.
+fn is_opposite(arg: &Arg) -> bool {
+    arg.get_id() == "no_normalize"
+}
+
+/// The variable that gave the value which clap refused, if one did.
+pub(super) fn variable_behind(error: &clap::Error, words: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    // `--threads <N>`, as usage shows it.
+    let flag = flag.split([' ', '=', '[']).next()?;
+    let is_typed = |word: &OsString| {
+        let word = word.to_string_lossy();
+        word == flag || word.starts_with(&format!("{flag}="))
+    };
+    let name = variable(&flag.strip_prefix("--")?.replace('-', "_"));
+    let set = std::env::var_os(&name).is_some_and(|value| !value.is_empty());
+    (set && !words.iter().any(is_typed)).then_some(name)
 }
 
 fn variable(id: &str) -> String {
@@ -93,10 +116,10 @@ fn with_text(mut command: Command, text: &str) -> anyhow::Result<Command> {
     let table: toml::Table = text.parse()?;
     let known = known_flags(&command);
     for (key, value) in &table {
-        let flag = known
-            .iter()
-            .find(|arg| arg.get_id() == key && key != "config");
-        let Some(flag) = flag else {
+        if key == "config" {
+            bail!("`config` cannot be set here: a file names no other file");
+        }
+        let Some(flag) = known.iter().find(|arg| arg.get_id() == key) else {
             bail!(
                 "there is no setting `{key}`; did you mean `{}`?",
                 nearest(key, &known)
@@ -169,12 +192,11 @@ fn words(value: &toml::Value) -> Option<Vec<String>> {
 }
 
 /// All flags of all commands, each once.
-fn known_flags(command: &Command) -> Vec<Arg> {
+pub(super) fn known_flags(command: &Command) -> Vec<Arg> {
     let mut flags: Vec<Arg> = command
         .get_arguments()
         .filter(|arg| arg.get_long().is_some())
-        // Its opposite can be written as `normalize = false`: one setting, one key.
-        .filter(|arg| !["help", "version", "no_normalize"].contains(&arg.get_id().as_str()))
+        .filter(|arg| !["help", "version"].contains(&arg.get_id().as_str()) && !is_opposite(arg))
         .cloned()
         .collect();
     flags.extend(command.get_subcommands().flat_map(known_flags));
@@ -247,7 +269,7 @@ mod tests {
                 "there is no setting `batch_token`; did you mean `batch_tokens`?",
             ),
             ("text-column = \"a\"", "did you mean `text_column`?"),
-            ("config = \"b.toml\"", "there is no setting `config`"),
+            ("config = \"b.toml\"", "`config` cannot be set here"),
             ("no_normalize = true", "did you mean `normalize`?"),
             ("threads = \"many\"", "invalid value 'many' for '--threads"),
             (

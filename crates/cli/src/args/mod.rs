@@ -18,8 +18,10 @@ mod speed;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use batchwright::Isa;
+use batchwright::{Isa, Task};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use data::Format;
 
 pub(crate) use answer::{AnswerArgs, VectorType};
 pub(crate) use applies::Typed;
@@ -38,7 +40,6 @@ pub(crate) use speed::SpeedArgs;
     name = "batchwright",
     version,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     after_help = EXAMPLES
 )]
 pub(crate) struct CommandLine {
@@ -160,6 +161,24 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: clap_complete::Shell,
 }
 
+/// Takes one of `formats` by its name or an extension; help and completion list the names.
+fn format(formats: &[Format]) -> impl TypedValueParser<Value = Format> {
+    let values = formats
+        .iter()
+        .map(|format| PossibleValue::new(format.name()).aliases(format.extensions()));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<Format>())
+}
+
+/// Takes a task by its name.
+fn task() -> impl TypedValueParser<Value = Task> {
+    PossibleValuesParser::new(Task::ALL.map(Task::name)).try_map(|name| {
+        Task::ALL
+            .into_iter()
+            .find(|task| task.name() == name)
+            .ok_or(name)
+    })
+}
+
 /// The whole command line as clap knows it, with environment variables.
 pub(crate) fn command() -> clap::Command {
     applies::tailor(layers::with_environment(CommandLine::command()))
@@ -172,10 +191,35 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<(CommandLine, Typed), ParseE
         Some(path) => layers::with_file(command, &path).map_err(ParseError::Config)?,
         None => command,
     };
-    let matches = command.try_get_matches_from(words)?;
+    let matches = command
+        .try_get_matches_from(&words)
+        .map_err(|error| ParseError::Usage {
+            variable: layers::variable_behind(&error, &words),
+            error,
+        })?;
     let typed = Typed::of(&matches);
-    let command_line = CommandLine::from_arg_matches(&matches)?;
+    let command_line =
+        CommandLine::from_arg_matches(&matches).map_err(|error| ParseError::Usage {
+            error,
+            variable: None,
+        })?;
     Ok((command_line, typed))
+}
+
+/// `words` with every `option_name` in backticks that is a flag written as `--option-name`.
+pub(crate) fn with_flags(words: &str) -> String {
+    let flags = layers::known_flags(&command());
+    let parts: Vec<String> = words
+        .split('`')
+        .enumerate()
+        .map(
+            |(at, part)| match flags.iter().find(|flag| flag.get_id() == part) {
+                Some(flag) if at % 2 == 1 => format!("--{}", flag.get_long().unwrap_or(part)),
+                _ => part.to_owned(),
+            },
+        )
+        .collect();
+    parts.join("`")
 }
 
 /// Variables in the environment that look like a flag and are none, each with the nearest flag's.
@@ -188,15 +232,13 @@ pub(crate) fn unknown_variables() -> Vec<(String, String)> {
 #[derive(Debug)]
 pub(crate) enum ParseError {
     /// Clap's, which prints itself; also how `--help` ends.
-    Usage(clap::Error),
+    Usage {
+        error: clap::Error,
+        /// The variable whose value was refused, if it was none of the words.
+        variable: Option<String>,
+    },
     /// The configuration file's.
     Config(anyhow::Error),
-}
-
-impl From<clap::Error> for ParseError {
-    fn from(error: clap::Error) -> Self {
-        ParseError::Usage(error)
-    }
 }
 
 #[cfg(test)]
@@ -207,6 +249,23 @@ mod tests {
     #[test]
     fn the_tables_are_consistent() {
         command().debug_assert();
+    }
+
+    /// One configuration file serves all commands: a key that is a path to one of them and a switch to
+    /// another would stop one of the two.
+    #[test]
+    fn flags_of_one_name_take_one_kind_of_value() {
+        let mut kinds = std::collections::BTreeMap::new();
+        for sub in command().get_subcommands() {
+            for arg in sub.get_arguments() {
+                let action = format!("{:?}", arg.get_action());
+                let kind = (action, arg.get_value_parser().type_id());
+                let first = kinds
+                    .entry(arg.get_id().to_string())
+                    .or_insert_with(|| kind.clone());
+                assert_eq!(*first, kind, "{} {}", sub.get_name(), arg.get_id());
+            }
+        }
     }
 
     /// A flag without words cannot be found in `--help`.

@@ -33,7 +33,7 @@ pub(crate) struct ModelArgs {
 #[command(next_help_heading = "Model")]
 pub(crate) struct TaskArgs {
     /// Task to run instead of the model's own: any encoder can embed
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", value_parser = super::task())]
     pub(crate) task: Option<Task>,
 }
 

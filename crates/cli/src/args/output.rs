@@ -13,8 +13,8 @@ pub(crate) struct OutputArgs {
     /// .parquet. Without it JSON Lines go to standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Format of the output where its name does not tell: jsonl, csv, tsv or parquet
-    #[arg(long, value_name = "FORMAT")]
+    /// Format of the output where its name does not tell
+    #[arg(long, value_name = "FORMAT", value_parser = super::format(&Format::WRITABLE))]
     pub(crate) output_format: Option<Format>,
     /// Columns of the input to pass through, separated by commas; '' for none. By default all pass
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]

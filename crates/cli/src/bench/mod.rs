@@ -3,6 +3,7 @@
 mod chart;
 mod report;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,11 +22,11 @@ use crate::plan;
 /// The cache that cached queries are measured with.
 const CACHE: ByteSize = ByteSize(64 << 20);
 
-/// What `--json` holds: the engine's report, and what it was measured with.
+/// What `--report-json` holds: the engine's report, and what it was measured with.
 #[derive(Serialize)]
 struct Document<'a> {
     version: &'static str,
-    inputs: &'a [String],
+    inputs: Vec<Cow<'a, str>>,
     task: String,
     source: &'a str,
     #[serde(flatten)]
@@ -39,6 +40,7 @@ pub(crate) fn run(
     typed: &Typed,
     console: &Console,
 ) -> anyhow::Result<()> {
+    refuse_to_write_over(args)?;
     let inputs = read(args, console)?;
     let spec = plan::model_name(&args.model, args.task.task.or(Some(Task::Embed)))?;
     let builder = plan::builder(&spec, &args.model, general, typed)?;
@@ -51,10 +53,15 @@ pub(crate) fn run(
     let report = measure(&model, args, inputs, console)?;
 
     console::print(&report::text(&report, &model))?;
-    if let Some(path) = &args.measure.json {
+    if let Some(path) = &args.measure.report_json {
         let document = Document {
             version: env!("CARGO_PKG_VERSION"),
-            inputs: &args.input.inputs,
+            inputs: args
+                .input
+                .inputs
+                .iter()
+                .map(|path| path.to_string_lossy())
+                .collect(),
             task: model.task().to_string(),
             source: model.source(),
             report: &report,
@@ -65,13 +72,24 @@ pub(crate) fn run(
             console,
         )?;
     }
-    if let Some(path) = &args.measure.svg {
+    if let Some(path) = &args.measure.report_svg {
         write(path, &chart::svg(&report)?, console)?;
     }
     if args.measure.save {
         save(&model, &report, console)?;
     }
     Ok(())
+}
+
+fn refuse_to_write_over(args: &BenchArgs) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    if let Some(path) = &args.measure.report_json {
+        files.push(("--report-json", path.as_path()));
+    }
+    if let Some(path) = &args.measure.report_svg {
+        files.push(("--report-svg", path.as_path()));
+    }
+    plan::check_written(&files, &plan::input(&args.input))
 }
 
 /// The first rows of the input. Bad rows cannot be measured and are passed over.
@@ -96,7 +114,13 @@ fn read(args: &BenchArgs, console: &Console) -> anyhow::Result<Vec<Input>> {
         }
     }
     if inputs.is_empty() {
-        bail!("{}: no row to measure with", args.input.inputs.join(" "));
+        let names: Vec<_> = args
+            .input
+            .inputs
+            .iter()
+            .map(|path| path.to_string_lossy())
+            .collect();
+        bail!("{}: no row to measure with", names.join(" "));
     }
     if bad > 0 {
         console.say(format_args!(
@@ -134,7 +158,14 @@ fn measure(
 
 fn save(model: &Model, report: &BenchmarkReport, console: &Console) -> anyhow::Result<()> {
     let best = report::recommended(report)
-        .context("nothing was measured at the model's number of threads, so nothing is saved")?;
+        .filter(|best| best.threads == model.threads())
+        .with_context(|| {
+            format!(
+                "nothing was measured with all {} threads of this run, so nothing is saved; leave \
+                 --try-threads out, or say --threads",
+                model.threads()
+            )
+        })?;
     let profile = Profile {
         batch_tokens: best.batch_tokens,
         rows_per_second: best.rows_per_second,

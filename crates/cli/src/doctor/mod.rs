@@ -1,5 +1,6 @@
 //! `batchwright doctor`: one line for each thing that a run depends on, with the remedy where
-//! something is wrong. It changes nothing and opens no connection.
+//! something is wrong. It opens no connection, and leaves nothing behind but the record of the sums of
+//! models that it finds.
 
 mod machine;
 mod places;

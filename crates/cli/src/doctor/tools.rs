@@ -16,7 +16,7 @@ fn hub(environment: &Environment) -> Finding {
     } else {
         "no token"
     };
-    let found = format!("{}, {token}", environment.hub_endpoint);
+    let found = format!("{}, {token}", environment.hub_address());
     if environment.hub_network == Network::Offline {
         let remedy = "models that are not here come from packages alone; unset it to use the hub";
         return Finding::warn("hub", format!("{found}; HF_HUB_OFFLINE is set"), remedy);
@@ -53,22 +53,21 @@ fn pip(environment: &Environment) -> Finding {
 
 /// Which variables are in force. Their values may be secret, so they are not shown.
 fn variables() -> Finding {
+    // Everyone's, and shown elsewhere by what follows from it.
+    let of_models = Environment::VARIABLES
+        .into_iter()
+        .filter(|name| *name != "HOME");
     let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let set: Vec<String> = ours
         .filter(|name| {
-            name.starts_with("BATCHWRIGHT_")
-                || [
-                    "HF_HOME",
-                    "HF_HUB_CACHE",
-                    "HF_ENDPOINT",
-                    "HF_TOKEN",
-                    "HF_HUB_OFFLINE",
-                ]
-                .contains(&name.as_str())
+            name.starts_with("BATCHWRIGHT_") || of_models.clone().any(|ours| ours == name)
         })
         .collect();
     let found = if set.is_empty() {
-        "none of BATCHWRIGHT_*, HF_HOME, HF_ENDPOINT, HF_TOKEN is set".to_owned()
+        let names: Vec<&str> = of_models
+            .filter(|name| !name.starts_with("BATCHWRIGHT_"))
+            .collect();
+        format!("none of BATCHWRIGHT_*, {} is set", names.join(", "))
     } else {
         format!("{} set", sorted(set).join(", "))
     };

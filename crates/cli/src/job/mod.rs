@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use batchwright::Progress;
-use data::{Begun, DataError, Job, JobSpec, JobSummary, Output, Restart, Source};
+use data::{Begun, DataError, Job, JobSpec, JobSummary, Output, Restart};
 
 use crate::console::Console;
 use crate::download::Download;
@@ -58,8 +58,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn answer(plan: &JobPlan, console: &Console) -> anyhow::Result<Ending> {
     // What can fail at once comes before what takes minutes: columns before models.
-    let source = Source::open(&plan.input)?;
-    refuse_to_overwrite_input(plan, &source)?;
+    let source = plan.open()?;
+    if plan.reads_unnamed_lines(&source) {
+        console.say(
+            "standard input is taken as plain lines, each a text; if it has a header or columns, say \
+             --input-format",
+        );
+    }
     let (_, pair) = source.text_columns();
     let pairs = if pair.is_some() {
         Pairs::Yes
@@ -119,25 +124,6 @@ fn answer(plan: &JobPlan, console: &Console) -> anyhow::Result<Ending> {
         load,
     };
     running.go(source)
-}
-
-/// `--restart` replaces an output that is there; an input must not go that way.
-fn refuse_to_overwrite_input(plan: &JobPlan, source: &Source) -> anyhow::Result<()> {
-    let Target::File(path) = &plan.target else {
-        return Ok(());
-    };
-    // Where there is no such file yet, it is no input either.
-    let Ok(output) = path.canonicalize() else {
-        return Ok(());
-    };
-    let is_output = |name: &&str| {
-        let input = Path::new(name).canonicalize();
-        input.is_ok_and(|input| input == output && input.is_file())
-    };
-    match source.names().find(is_output) {
-        Some(name) => bail!("{name}: is both input and output; choose another -o"),
-        None => Ok(()),
-    }
 }
 
 fn output(plan: &JobPlan) -> Output {

@@ -81,7 +81,7 @@ impl Running<'_> {
         };
         let stages =
             (self.plan.profile == Profiling::Shown).then(|| Stages::of(self.model, &run.progress));
-        let report = |finished: Option<&JobSummary>| {
+        let tell = |finished: Option<&JobSummary>| {
             let summary = Summary::new(self.model, &run, &tally, finished);
             let done = report(self.plan, &summary, self.console);
             if let Some(stages) = &stages {
@@ -92,13 +92,13 @@ impl Running<'_> {
         match stopped? {
             Stopped::AtTheEnd => {
                 let finished = self.job.finish()?;
-                report(Some(&finished))?;
+                tell(Some(&finished))?;
                 Ok(ending(&finished))
             }
             Stopped::ByTheUser => {
                 let resumable = self.job.is_resumable();
                 let saved = figures::rows(self.job.pause()?);
-                report(None)?;
+                tell(None)?;
                 self.console.complain(match (resumable, &self.plan.target) {
                     (true, _) => format!(
                         "interrupted; {saved} are saved: the same command continues there"
@@ -117,10 +117,9 @@ impl Running<'_> {
                 // The fault of the input is the one to tell; if saving fails as well, less is saved.
                 Err(match self.job.pause() {
                     Ok(rows) if resumable && rows > 0 => anyhow!(
-                        "{error:#}\n  {} are saved in {}; the same command continues there, unless \
-                         the input changes",
+                        "{error:#}\n  {} are saved; the same command continues there, unless the input \
+                         changes",
                         figures::rows(rows),
-                        parts(self.plan),
                     ),
                     _ => error,
                 })
@@ -215,11 +214,4 @@ fn first_error(chunk: &Chunk, answers: &AnswerColumns) -> Option<String> {
         (Err(error), _) | (_, Some(error)) => Some(error.to_string()),
         _ => None,
     })
-}
-
-fn parts(plan: &JobPlan) -> String {
-    match &plan.target {
-        Target::Stdout => "standard output".to_owned(),
-        Target::File(path) => format!("{}.parts", path.display()),
-    }
 }

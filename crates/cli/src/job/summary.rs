@@ -171,6 +171,16 @@ impl Summary {
                 ),
             },
         );
+        if self.cache.disk_failures > 0 {
+            line(
+                "disk",
+                format!(
+                    "the cache on disk failed {} times, and what it should have held was computed; a \
+                     damaged file is set aside as *.damaged",
+                    count(self.cache.disk_failures)
+                ),
+            );
+        }
         line(
             "padding",
             format!("{} of the work avoided", percent(self.padding_avoided)),

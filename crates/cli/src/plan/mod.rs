@@ -2,15 +2,17 @@
 //! contradicts itself, before anything is fetched or read.
 
 mod model;
+mod written;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use batchwright::{Input, Isa, ModelBuilder, Rendering, Scores, Task};
-use data::{ColumnChoice, Format, InputSpec, RowText, SinkFormat, SurveyDepth};
+use data::{ColumnChoice, DataError, Format, InputSpec, RowText, SinkFormat, Source, SurveyDepth};
 
 pub(crate) use model::{builder, model_name};
+pub(crate) use written::check as check_written;
 
 use crate::args::{GeneralArgs, InputArgs, JobArgs, OnError, Typed, VectorType};
 
@@ -30,6 +32,8 @@ pub(crate) struct JobPlan {
     pub(crate) isa: Isa,
     pub(crate) profile: Profiling,
     pub(crate) typed: Typed,
+    /// The task that was asked for; else the model's own runs.
+    pub(crate) said: Option<Task>,
 }
 
 /// Whether the time by stage and operator is printed.
@@ -57,9 +61,6 @@ impl JobPlan {
         if let Some(task) = said {
             typed.check(task)?;
         }
-        if said == Some(Task::Rerank) && args.input.pair_column.is_none() {
-            bail!(NO_PAIR);
-        }
         let (target, format) = target(args.output.output, args.output.output_format)?;
         let name = model_name(&args.model, said)?;
         let mut model = builder(&name, &args.model, general, &typed)?;
@@ -67,7 +68,7 @@ impl JobPlan {
             model = model.task(task);
         }
         if matches!(said, None | Some(Task::Embed)) {
-            model = model::vectors(model, &args.answer)?;
+            model = model::vectors(model, &args.answer, &typed)?;
         }
         model = model::speed(model, &args.speed, &args.cache);
 
@@ -107,14 +108,40 @@ impl JobPlan {
                 Profiling::Hidden
             },
             typed,
+            said,
         })
+    }
+
+    /// Opens the input, refusing what would be written over and pairs that are none.
+    pub(crate) fn open(&self) -> anyhow::Result<Source> {
+        let mut written = Vec::new();
+        if let Target::File(path) = &self.target {
+            written.push(("-o", path.as_path()));
+        }
+        if let Some(path) = &self.summary_json {
+            written.push(("--summary-json", path));
+        }
+        check_written(&written, &self.input)?;
+        let source = Source::open(&self.input);
+        if self.said == Some(Task::Rerank) && self.input.columns.pair.is_none() {
+            return Err(no_pairs(source));
+        }
+        Ok(source?)
+    }
+
+    /// Whether nothing but its first line says what standard input holds, which CSV looks like too.
+    pub(crate) fn reads_unnamed_lines(&self, source: &Source) -> bool {
+        let is_stdin = |path: &PathBuf| path == Path::new("-");
+        self.input.format.is_none()
+            && source.format() == Format::Lines
+            && self.input.paths.iter().any(is_stdin)
     }
 
     /// Checks what could not be checked before the model was known.
     pub(crate) fn check(&self, task: Task, pairs: Pairs) -> anyhow::Result<()> {
         self.typed.check(task)?;
         match (task, pairs) {
-            (Task::Rerank, Pairs::No) => bail!(NO_PAIR),
+            (Task::Rerank, Pairs::No) => bail!("{NO_PAIR}"),
             (Task::Embed | Task::Tag, Pairs::Yes) => bail!(
                 "a second text was chosen with --pair-column, and this model is to {task}, which \
                  takes one text; leave it out"
@@ -133,6 +160,25 @@ pub(crate) enum Pairs {
 
 const NO_PAIR: &str = "rerank scores pairs of texts; say which columns hold them, such as \
                        --text-column query --pair-column passage";
+
+/// Why pairs cannot be scored where no second column was named, with the columns that there are.
+fn no_pairs(source: Result<Source, DataError>) -> anyhow::Error {
+    match source {
+        Ok(source) if source.format() == Format::Lines => anyhow!(
+            "rerank scores pairs of texts, and plain lines hold one text each; give a file with two \
+             columns of text"
+        ),
+        Ok(source) => {
+            let fields = source.carried().fields().iter();
+            let names: Vec<&str> = fields.map(|field| field.name().as_str()).collect();
+            anyhow!("{NO_PAIR}; the columns are: {}", names.join(", "))
+        }
+        Err(DataError::NoTextColumn { available, .. }) => {
+            anyhow!("{NO_PAIR}; the columns are: {available}")
+        }
+        Err(other) => other.into(),
+    }
+}
 
 /// What to read, without the columns that pass through.
 pub(crate) fn input(args: &InputArgs) -> InputSpec {
@@ -172,14 +218,11 @@ fn target(path: Option<PathBuf>, said: Option<Format>) -> anyhow::Result<(Target
     };
     let format = match said {
         Some(format) => SinkFormat::new(format, SinkFormat::compression_of_path(&path))?,
-        // A device or a named pipe is written as standard output is, whatever its name.
-        None if path
-            .metadata()
-            .is_ok_and(|facts| !facts.is_file() && !facts.is_dir()) =>
-        {
-            SinkFormat::JSONL
-        }
-        None => SinkFormat::of_path(&path)?,
+        None => match SinkFormat::of_path(&path) {
+            // A device's name tells nothing; it is written as standard output is.
+            Err(_) if data::is_stream(&path) => SinkFormat::JSONL,
+            told => told?,
+        },
     };
     Ok((Target::File(path), format))
 }

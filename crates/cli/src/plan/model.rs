@@ -65,12 +65,16 @@ pub(crate) fn builder(
 }
 
 /// The options of vectors.
-pub(super) fn vectors(mut model: ModelBuilder, args: &AnswerArgs) -> anyhow::Result<ModelBuilder> {
+pub(super) fn vectors(
+    mut model: ModelBuilder,
+    args: &AnswerArgs,
+    typed: &Typed,
+) -> anyhow::Result<ModelBuilder> {
     if let Some(pooling) = args.pooling {
         model = model.pooling(pooling.into());
     }
-    // Typed flags override one another; one that was typed wins over the environment and the file.
-    let normalize = if args.no_normalize {
+    // Of the two the one that was typed last wins; the environment and the file have `normalize` alone.
+    let normalize = if typed.place("no_normalize") > typed.place("normalize") {
         Some(false)
     } else {
         args.normalize

@@ -280,8 +280,13 @@ fn what_cannot_run_says_why() {
         .unwrap();
     let packed = packed.finish().unwrap();
     place.write("cut.csv.gz", &packed[..packed.len() / 2]);
+    place.write("lines.txt", "good\n");
+    place.write("packed.parquet.gz", b"\x1f\x8b\x08\x00");
+    place.write("parquet.csv", b"PAR1\x15\x04\x15");
+    place.write("taken.csv.parts", "x");
     std::fs::create_dir_all(place.path("directory")).unwrap();
     std::fs::create_dir_all(place.path("empty-model")).unwrap();
+    std::fs::create_dir_all(place.path("models/none")).unwrap();
     copy_of_model("bert-embed", &place.path("gpt"));
     let config = String::from_utf8(place.read("gpt/config.json")).unwrap();
     place.write("gpt/config.json", config.replace("\"bert\"", "\"gpt2\""));
@@ -368,7 +373,7 @@ fn what_cannot_run_says_why() {
         (
             "plain lines as output",
             vec!["embed", "in.csv", "-m", embed, "--output-format", "lines"],
-            &["plain lines cannot hold answers"],
+            &["[possible values: jsonl, csv, tsv, parquet]"],
         ),
         (
             "no directory for the output",
@@ -406,6 +411,21 @@ fn what_cannot_run_says_why() {
             &["empty-model", "config.json"],
         ),
         (
+            "a directory of two words that is no model",
+            vec!["embed", "in.csv", "-m", "models/none"],
+            &["models/none", "config.json"],
+        ),
+        (
+            "a number that the library refuses, in the words of the command line",
+            vec!["embed", "in.csv", "-m", embed, "--threads", "0"],
+            &["error: `--threads`"],
+        ),
+        (
+            "a file as cache directory",
+            vec!["embed", "in.csv", "-m", embed, "--cache-dir", "in.csv"],
+            &["`--cache-dir`"],
+        ),
+        (
             "unsupported family",
             vec!["embed", "in.csv", "-m", "gpt"],
             &["gpt2", "distilbert"],
@@ -433,7 +453,37 @@ fn what_cannot_run_says_why() {
         (
             "rerank without pairs",
             vec!["rerank", "in.csv", "-m", &rerank],
-            &["--pair-column"],
+            &["--pair-column", "the columns are: id, text"],
+        ),
+        (
+            "rerank without pairs, and with two texts",
+            vec!["rerank", "two.csv", "-m", &rerank],
+            &["--pair-column", "the columns are: title, body"],
+        ),
+        (
+            "rerank over plain lines",
+            vec!["rerank", "lines.txt", "-m", &rerank],
+            &["plain lines hold one text each"],
+        ),
+        (
+            "a threshold that no score reaches",
+            vec!["classify", "in.csv", "-m", classify, "--threshold", "nan"],
+            &["--threshold", "a number such as 0.5"],
+        ),
+        (
+            "packed Parquet",
+            vec!["embed", "packed.parquet.gz", "-m", embed],
+            &["packed.parquet.gz", "or packed"],
+        ),
+        (
+            "Parquet under another name",
+            vec!["embed", "parquet.csv", "-m", embed],
+            &["--input-format parquet"],
+        ),
+        (
+            "a file where the parts are to lie",
+            vec!["embed", "in.csv", "-m", embed, "-o", "taken.csv"],
+            &["taken.csv.parts", "no directory"],
         ),
         (
             "predict a reranker without pairs",
@@ -506,7 +556,7 @@ fn what_cannot_run_says_why() {
         (
             "beyond the model's limit",
             vec!["embed", "in.csv", "-m", embed, "--max-tokens", "5000"],
-            &["5000", "max_tokens"],
+            &["5000", "`--max-tokens`"],
         ),
         (
             "a misspelt flag",
@@ -551,4 +601,26 @@ fn what_cannot_run_says_why() {
         );
     }
     table.finish();
+}
+
+/// A damaged file would end in the words of a crash, and its user report a bug instead of copying it.
+#[test]
+fn damaged_parquet_is_no_crash() {
+    let place = Workplace::new();
+    place.write("in.csv", crate::workplace::csv(200));
+    let model = model("bert-embed");
+    place
+        .run(&crate::workplace::embed(&model, "whole.parquet"))
+        .ok();
+    let whole = place.read("whole.parquet");
+    // The index at the end: the reader trusts some of its numbers.
+    for at in whole.len() - 900..whole.len() - 650 {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        place.write("damaged.parquet", bytes);
+        let words = ["bench", "damaged.parquet", "-m", "no-such-model"];
+        let columns = ["--text-column", "text", "--rows", "200"];
+        let ran = place.run(&[&words[..], &columns].concat()).code(1);
+        assert!(!ran.err.contains("panicked"), "byte {at}: {}", ran.err);
+    }
 }

@@ -85,9 +85,9 @@ fn the_cache_on_disk_saves_the_next_job_its_work() {
             "summary.json",
         ];
         place.run(&words).ok();
-        let summary: serde_json::Value =
-            serde_json::from_slice(&place.read("summary.json")).unwrap();
-        summary["cache"]["hits"].as_u64().unwrap()
+        place.summary("summary.json")["cache"]["hits"]
+            .as_u64()
+            .unwrap()
     };
     assert_eq!(hits("a.jsonl"), 0);
     assert_eq!(hits("b.jsonl"), 200);
@@ -123,7 +123,7 @@ fn the_cache_on_disk_saves_the_next_job_its_work() {
     ]
     .concat();
     place.run(&again).ok();
-    let summary: serde_json::Value = serde_json::from_slice(&place.read("summary.json")).unwrap();
+    let summary = place.summary("summary.json");
     assert!(
         summary["cache"]["hits"].as_u64().unwrap() < 20,
         "{summary:#}"

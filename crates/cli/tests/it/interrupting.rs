@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::workplace::{Ran, Workplace, csv, finish, model};
+use crate::workplace::{Ran, Workplace, csv, finish, long_job, model};
 
 /// Waits until `there` is so; a minute is long beyond any doubt.
 #[track_caller]
@@ -35,23 +35,10 @@ fn ctrl_c_saves_and_the_same_command_continues() {
     let place = Workplace::new();
     place.write("in.csv", csv(20_000));
     let model = model("bert-embed");
-    let job = |output: &'static str| {
-        vec![
-            "embed",
-            "in.csv",
-            "-m",
-            &model,
-            "--rows-per-shard",
-            "500",
-            "--window",
-            "128",
-            "-o",
-            output,
-        ]
-    };
-    place.run(&job("whole.parquet")).ok();
+    place.run(&long_job(&model, "128", "whole.parquet")).ok();
+    let job = long_job(&model, "128", "out.parquet");
     for name in ["-INT", "-TERM"] {
-        let child = place.command(&job("out.parquet")).spawn().unwrap();
+        let child = place.command(&job).spawn().unwrap();
         let shard = place.path("out.parquet.parts/00000001.part");
         until("a second shard", || shard.exists());
         signal(&child, name);
@@ -60,7 +47,7 @@ fn ctrl_c_saves_and_the_same_command_continues() {
             .says("the same command continues")
             .says("stopping: ");
         assert!(!place.path("out.parquet").exists(), "{name}: {}", ran.err);
-        place.run(&job("out.parquet")).ok().says("continuing: ");
+        place.run(&job).ok().says("continuing: ");
         assert!(
             place.read("out.parquet") == place.read("whole.parquet"),
             "{name}: other bytes"

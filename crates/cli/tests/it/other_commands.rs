@@ -25,9 +25,9 @@ fn bench_measures_recommends_draws_and_saves() {
         "1,2",
         "--threads",
         "2",
-        "--json",
+        "--report-json",
         "bench.json",
-        "--svg",
+        "--report-svg",
         "bench.svg",
         "--save",
     ];
@@ -82,8 +82,30 @@ fn bench_measures_recommends_draws_and_saves() {
         "s.json",
     ];
     place.run(&words).ok();
-    let summary: serde_json::Value = serde_json::from_slice(&place.read("s.json")).unwrap();
+    let summary = place.summary("s.json");
     assert_eq!(summary["batch_tokens"], report["recommended_batch_tokens"]);
+}
+
+/// Later runs on all threads would use what was best on one.
+#[test]
+fn bench_saves_nothing_for_other_threads() {
+    let place = Workplace::new();
+    place.write("in.csv", csv(5));
+    let model = model("bert-embed");
+    let few = [
+        "--rounds",
+        "1",
+        "--queries",
+        "1",
+        "--try-batch-tokens",
+        "64",
+    ];
+    let other = ["--try-threads", "1", "--threads", "2", "--save"];
+    let words = [&["bench", "in.csv", "-m", &model][..], &few, &other].concat();
+    place
+        .run(&words)
+        .code(1)
+        .says("nothing was measured with all 2 threads");
 }
 
 /// Nothing to measure must not be a division by zero.

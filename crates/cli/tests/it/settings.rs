@@ -2,10 +2,6 @@
 
 use crate::workplace::{Workplace, finish, floats, model};
 
-fn summary(place: &Workplace) -> serde_json::Value {
-    serde_json::from_slice(&place.read("summary.json")).unwrap()
-}
-
 /// A setting of the file or the environment would not hold, or win over what was typed.
 #[test]
 fn file_yields_to_environment_and_environment_to_flags() {
@@ -31,7 +27,7 @@ fn file_yields_to_environment_and_environment_to_flags() {
 
     let ran = place.run(&with_file).ok();
     assert_eq!(ran.err, "", "quiet = true");
-    let found = summary(&place);
+    let found = place.summary("summary.json");
     assert_eq!(
         (found["batch_tokens"].as_u64(), found["threads"].as_u64()),
         (Some(64), Some(1))
@@ -43,21 +39,84 @@ fn file_yields_to_environment_and_environment_to_flags() {
     command
         .env("BATCHWRIGHT_BATCH_TOKENS", "128")
         .env("BATCHWRIGHT_KEEP", "text");
-    crate::workplace::finish(command.spawn().unwrap()).ok();
-    assert_eq!(summary(&place)["batch_tokens"].as_u64(), Some(128));
-    assert_eq!(summary(&place)["threads"].as_u64(), Some(1));
+    finish(command.spawn().unwrap()).ok();
+    assert_eq!(
+        place.summary("summary.json")["batch_tokens"].as_u64(),
+        Some(128)
+    );
+    assert_eq!(place.summary("summary.json")["threads"].as_u64(), Some(1));
     assert!(place.rows("out.jsonl")[0].get("text").is_some());
 
     let typed = [&with_file[..], &["--batch-tokens", "200"]].concat();
     let mut command = place.command(&typed);
     command.env("BATCHWRIGHT_BATCH_TOKENS", "128");
-    crate::workplace::finish(command.spawn().unwrap()).ok();
-    assert_eq!(summary(&place)["batch_tokens"].as_u64(), Some(200));
+    finish(command.spawn().unwrap()).ok();
+    assert_eq!(
+        place.summary("summary.json")["batch_tokens"].as_u64(),
+        Some(200)
+    );
 
     let mut command = place.command(&words);
     command.env("BATCHWRIGHT_CONFIG", "settings.toml");
-    crate::workplace::finish(command.spawn().unwrap()).ok();
-    assert_eq!(summary(&place)["batch_tokens"].as_u64(), Some(64));
+    finish(command.spawn().unwrap()).ok();
+    assert_eq!(
+        place.summary("summary.json")["batch_tokens"].as_u64(),
+        Some(64)
+    );
+}
+
+/// Vectors would have the length that the environment says and not the one that was just typed, or the
+/// two be called a contradiction.
+#[test]
+fn a_typed_normalize_wins_over_the_environment() {
+    let place = Workplace::new();
+    place.write("in.csv", "text\nturn on the lights\n");
+    let model = model("bert-embed");
+    let length = |variable: &str, value: &str, typed: &str| {
+        let mut command = place.command(&["embed", "in.csv", "-m", &model, typed]);
+        let ran = finish(command.env(variable, value).spawn().unwrap()).ok();
+        let squares = floats(&ran.rows()[0]["embedding"])
+            .into_iter()
+            .map(|v| v * v);
+        squares.sum::<f32>().sqrt()
+    };
+    assert!((length("BATCHWRIGHT_NORMALIZE", "true", "--no-normalize") - 1.0).abs() > 0.01);
+    assert!((length("BATCHWRIGHT_NORMALIZE", "false", "--normalize") - 1.0).abs() < 1e-4);
+}
+
+/// A user would look for the mistake in what was typed.
+#[test]
+fn a_bad_variable_is_named() {
+    let place = Workplace::new();
+    let mut command = place.command(&["models"]);
+    command.env("BATCHWRIGHT_THREADS", "many");
+    finish(command.spawn().unwrap())
+        .code(1)
+        .says("invalid value 'many'")
+        .says("BATCHWRIGHT_THREADS");
+    let mut command = place.command(&["models", "--threads", "few"]);
+    command.env("BATCHWRIGHT_THREADS", "2");
+    let ran = finish(command.spawn().unwrap()).code(1);
+    assert!(!ran.err.contains("BATCHWRIGHT_THREADS"), "{}", ran.err);
+}
+
+/// One file serves all commands: a directory that holds for the jobs would be asked for again.
+#[test]
+fn the_cache_directory_can_stand_in_the_file() {
+    let place = Workplace::new();
+    std::fs::create_dir(place.path("answers")).unwrap();
+    place.write(
+        "settings.toml",
+        "cache_dir = \"answers\"\nreport_json = \"b.json\"\n",
+    );
+    let with_file = |words: &[&str]| place.run(&[words, &["--config", "settings.toml"]].concat());
+    assert!(
+        with_file(&["cache", "stats"])
+            .ok()
+            .text()
+            .contains("answers: 0 B")
+    );
+    with_file(&["models"]).ok();
 }
 
 /// A misspelt setting is silently another job.
@@ -80,7 +139,7 @@ fn unknown_settings_are_named_with_the_nearest() {
         .says("no.toml");
     let mut command = place.command(&["embed", "in.csv", "-m", &model]);
     command.env("BATCHWRIGHT_TREADS", "1");
-    let ran = crate::workplace::finish(command.spawn().unwrap()).ok();
+    let ran = finish(command.spawn().unwrap()).ok();
     ran.says("BATCHWRIGHT_TREADS").says("BATCHWRIGHT_THREADS");
 }
 
@@ -139,7 +198,7 @@ fn the_summary_tells_what_was_done() {
         .says("missing_value 1")
         .says("out.csv (4 rows")
         .says("truncated");
-    let found = summary(&place);
+    let found = place.summary("summary.json");
     for (key, expected) in [
         ("rows", 4),
         ("rows_before", 0),

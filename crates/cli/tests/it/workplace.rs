@@ -45,6 +45,11 @@ impl Workplace {
         json_lines(&self.read(name))
     }
 
+    /// What `--summary-json` wrote to `name`.
+    pub(crate) fn summary(&self, name: &str) -> serde_json::Value {
+        serde_json::from_slice(&self.read(name)).unwrap()
+    }
+
     /// A command with nothing of the developer's own environment that could change its answer.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_batchwright"));
@@ -137,6 +142,17 @@ pub(crate) fn floats(value: &serde_json::Value) -> Vec<f32> {
     list.iter()
         .map(|number| number.as_f64().unwrap() as f32)
         .collect()
+}
+
+/// The words that embed `in.csv` to `output`.
+pub(crate) fn embed<'a>(model: &'a str, output: &'a str) -> Vec<&'a str> {
+    vec!["embed", "in.csv", "-m", model, "-o", output]
+}
+
+/// The same in many shards and windows, for jobs that are to be stopped.
+pub(crate) fn long_job<'a>(model: &'a str, window: &'a str, output: &'a str) -> Vec<&'a str> {
+    let small = ["--rows-per-shard", "500", "--window", window];
+    [&embed(model, output)[..], &small].concat()
 }
 
 /// The directory of a tiny model, such as `bert-embed`.

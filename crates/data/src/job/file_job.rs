@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::DataError;
 use crate::chunk::Chunk;
-use crate::job::durable::{Hashing, directory_of, write_whole};
+use crate::job::durable::{Hashing, directory_of, sync_directory, write_whole};
 use crate::job::join::{JoinError, join};
 use crate::job::journal::{Journal, ShardLine};
 use crate::job::manifest::{Finished, Layout, Manifest};
 use crate::job::parts::Parts;
-use crate::job::publish::{Stage, holds, publish, record_path, stage, summary};
+use crate::job::publish::{Place, Stage, holds, record_path, summary};
 use crate::job::saved::SavedFile;
 use crate::job::spec::{JobSpec, JobSummary, Restart};
 use crate::job::{Begun, Job, Kind};
@@ -36,78 +36,15 @@ pub(crate) struct FileJob {
     _lock: File,
 }
 
-impl FileJob {
-    pub(crate) fn begin(output: &Path, sink: Sink, spec: &JobSpec) -> Result<Begun, DataError> {
-        let directory = directory_of(output);
-        if !directory.is_dir() {
-            return Err(DataError::NoOutputDirectory {
-                directory: directory.to_path_buf(),
-            });
-        }
-        if output.is_dir() {
-            return Err(DataError::OutputFormat {
-                path: output.display().to_string(),
-                reason: "it is a directory; name a file in it".to_owned(),
-            });
-        }
-        let parts = Parts::of(output);
-        let limits = ShardLimits {
-            rows: spec.rows_per_shard.max(1),
-            bytes: spec.shard_bytes.max(1),
-        };
-        let layout = Layout {
-            format: sink.format().to_string(),
-            columns: sink.describe(&spec.carried),
-            rows_per_shard: limits.rows,
-            shard_bytes: limits.bytes,
-        };
-        let wanted = Manifest::new(layout, spec.fingerprints.clone());
-        refuse_foreign_record(output)?;
-        let begun_before = Manifest::read(&parts.manifest())?.is_some();
-        if !begun_before && spec.restart == Restart::No && output.exists() {
-            return finished_before(output, &parts, &wanted);
-        }
-        let lock = parts.lock()?;
-        if spec.restart == Restart::Yes {
-            parts.clear()?;
-        }
-        let found = Manifest::read(&parts.manifest())?;
-        let manifest = match found {
-            Some(found) => {
-                refuse_other_job(&parts, &found, &wanted)?;
-                found
-            }
-            None => {
-                parts.clear()?;
-                let mut manifest = wanted;
-                manifest.replaces = output.exists();
-                manifest.write(&parts.manifest())?;
-                manifest
-            }
-        };
-        if let Some(finished) = &manifest.finished {
-            match stage(&parts, output, finished) {
-                Stage::Lost => {}
-                stage => {
-                    let summary = publish(&parts, output, &manifest, finished, stage)?;
-                    return Ok(Begun::Complete(summary));
-                }
-            }
-        }
-        let job = FileJob::go_on(output, parts, manifest, (sink, limits, spec), lock)?;
-        Ok(Begun::Ready(Job {
-            kind: Kind::File(Box::new(job)),
-        }))
-    }
+/// What earlier processes left: complete shards, and rows of the open one.
+struct LeftBehind {
+    journal: Journal,
+    open: OpenShard,
+    saved: SavedFile,
+}
 
-    /// Takes up what earlier processes left: complete shards, and rows of the open one.
-    fn go_on(
-        output: &Path,
-        parts: Parts,
-        manifest: Manifest,
-        (sink, limits, spec): (Sink, ShardLimits, &JobSpec),
-        lock: File,
-    ) -> Result<FileJob, DataError> {
+impl LeftBehind {
+    fn take_up(parts: &Parts, limits: ShardLimits) -> Result<LeftBehind, DataError> {
         let mut journal = Journal::open(&parts.journal())?;
         let whole = |shard: &ShardLine| {
             let facts = parts.shard(shard.shard).metadata();
@@ -123,17 +60,93 @@ impl FileJob {
         }
         let mut open = OpenShard::new(limits);
         let saved = SavedFile::open(&parts.saved_rows(), count as u64, &mut open)?;
-        let complete = (journal.rows(), journal.failed_rows());
+        // Rows are told to be safe once they are in these files: so their names must be.
+        sync_directory(&parts.directory)?;
+        Ok(LeftBehind {
+            journal,
+            open,
+            saved,
+        })
+    }
+}
+
+impl FileJob {
+    pub(crate) fn begin(output: &Path, sink: Sink, spec: &JobSpec) -> Result<Begun, DataError> {
+        let directory = directory_of(output);
+        if !directory.is_dir() {
+            return Err(DataError::NoOutputDirectory {
+                directory: directory.to_path_buf(),
+            });
+        }
+        if output.is_dir() {
+            return Err(DataError::OutputFormat {
+                path: output.display().to_string(),
+                reason: "it is a directory; name a file in it".to_owned(),
+            });
+        }
+        let parts = Parts::of(output);
+        let place = Place {
+            parts: &parts,
+            output,
+        };
+        let limits = ShardLimits::of(spec);
+        let layout = Layout {
+            format: sink.format().to_string(),
+            columns: sink.describe(&spec.carried),
+            rows_per_shard: limits.rows,
+            shard_bytes: limits.bytes,
+        };
+        let wanted = Manifest::new(layout, spec.fingerprints.clone());
+        refuse_foreign_record(output)?;
+        let begun_before = parts.directory.is_dir() && Manifest::read(&parts.manifest())?.is_some();
+        if !begun_before && spec.restart == Restart::No && output.exists() {
+            return finished_before(output, &parts, &wanted);
+        }
+        parts.refuse_foreign()?;
+        let lock = parts.lock()?;
+        if spec.restart == Restart::Yes {
+            parts.clear()?;
+        }
+        let found = Manifest::read(&parts.manifest())?;
+        let manifest = match found {
+            Some(found) => {
+                refuse_other_job(&parts, &found, &wanted)?;
+                found
+            }
+            None => {
+                parts.clear()?;
+                let mut manifest = wanted;
+                manifest.replaces = output.exists();
+                manifest.write(&parts.manifest())?;
+                // The directory of the parts is new as well, and all that is safe is in it.
+                sync_directory(directory)?;
+                manifest
+            }
+        };
+        if let Some(finished) = &manifest.finished {
+            match place.stage(finished) {
+                Stage::Lost => {}
+                stage => {
+                    let summary = place.publish(&manifest, finished, stage)?;
+                    return Ok(Begun::Complete(summary));
+                }
+            }
+        }
+        let LeftBehind {
+            journal,
+            open,
+            saved,
+        } = LeftBehind::take_up(&parts, limits)?;
         let mut job = FileJob {
             output: output.to_path_buf(),
             parts,
             manifest,
             sink,
+            complete: (journal.rows(), journal.failed_rows()),
             journal,
             open,
             saved,
             limits,
-            complete,
             checkpoint_every: spec.checkpoint_every,
             checkpoint: Instant::now(),
             _lock: lock,
@@ -142,7 +155,9 @@ impl FileJob {
         if job.open.is_full() {
             job.close_shard()?;
         }
-        Ok(job)
+        Ok(Begun::Ready(Job {
+            kind: Kind::File(Box::new(job)),
+        }))
     }
 
     pub(crate) fn rows_done(&self) -> u64 {
@@ -209,13 +224,11 @@ impl FileJob {
         self.manifest
             .write(&self.parts.manifest())
             .map_err(|e| e.with_safe_rows(rows))?;
-        publish(
-            &self.parts,
-            &self.output,
-            &self.manifest,
-            &finished,
-            Stage::Joined,
-        )
+        let place = Place {
+            parts: &self.parts,
+            output: &self.output,
+        };
+        place.publish(&self.manifest, &finished, Stage::Joined)
     }
 
     fn index(&self) -> u64 {
@@ -295,10 +308,10 @@ fn finished_before(output: &Path, parts: &Parts, wanted: &Manifest) -> Result<Be
     if !holds(output, finished) {
         return exists("and was changed after the job that wrote it");
     }
-    if parts.directory.is_dir() {
-        // Killed while clearing up.
+    // Killed while clearing up. What holds other files as well may be a directory of the user's.
+    if parts.directory.is_dir() && parts.refuse_foreign().is_ok() {
         let _lock = parts.lock()?;
-        parts.remove()?;
+        parts.tidy();
     }
     Ok(Begun::Complete(summary(output, finished)))
 }
@@ -306,6 +319,17 @@ fn finished_before(output: &Path, parts: &Parts, wanted: &Manifest) -> Result<Be
 /// The place of the record may hold a file of the user's.
 fn refuse_foreign_record(output: &Path) -> Result<(), DataError> {
     let record = record_path(output);
+    // It is the longest of the names beside the output: better refused now than at the end.
+    if let Err(error) = record.metadata()
+        && error.kind() == std::io::ErrorKind::InvalidFilename
+    {
+        return Err(DataError::OutputFormat {
+            path: output.display().to_string(),
+            reason: "the name is too long: a job keeps its record beside it, under this name and \
+                     `.manifest.json`; choose a shorter -o"
+                .to_owned(),
+        });
+    }
     if record.exists() && Manifest::read(&record)?.is_none() {
         return Err(DataError::OutputFormat {
             path: record.display().to_string(),

@@ -75,7 +75,13 @@ impl Manifest {
         let mut compare = |name: &str, old: Option<&str>, new: Option<&str>| {
             if old != new {
                 let shown = |value: Option<&str>| value.map_or("(none)".to_owned(), excerpt);
-                all.push(format!("{name}: {} -> {}", shown(old), shown(new)));
+                let (old, new) = (shown(old), shown(new));
+                // Of files in their order, whatever they are called: a hash alone tells nobody that.
+                let of = match name {
+                    INPUT_FINGERPRINT => " what the files hold, or their order, has changed,",
+                    _ => "",
+                };
+                all.push(format!("{name}:{of} {old} -> {new}"));
             }
         };
         for name in self.fingerprints.keys().chain(

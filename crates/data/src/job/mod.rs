@@ -35,7 +35,7 @@ mod saved;
 mod spec;
 mod stream_job;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use spec::{INPUT_FINGERPRINT, JobSpec, JobSummary, Output, Restart};
 
@@ -100,8 +100,9 @@ impl Job {
                     &spec,
                 )?))
             }
-            Output::File { path, format } if is_device(path) => {
-                let sink = sink(path, format.or(Some(SinkFormat::JSONL)), &spec)?;
+            Output::File { path, format } if is_stream(path) => {
+                let told = SinkFormat::of_path(path).unwrap_or(SinkFormat::JSONL);
+                let sink = sink(path, format.or(Some(told)), &spec)?;
                 let file = std::fs::OpenOptions::new().write(true).open(path);
                 let file = file.map_err(|error| DataError::writing(path, &error))?;
                 let name = path.display().to_string();
@@ -114,7 +115,7 @@ impl Job {
             }
             Output::File { path, format } => {
                 let sink = sink(path, *format, &spec)?;
-                FileJob::begin(path, sink, &spec)
+                FileJob::begin(&behind_links(path), sink, &spec)
             }
         }
     }
@@ -227,8 +228,23 @@ fn sink(path: &Path, format: Option<SinkFormat>, spec: &JobSpec) -> Result<Sink,
     Sink::new(format, &spec.carried, &spec.answer_fields)
 }
 
-/// Devices and named pipes cannot be renamed into place.
-fn is_device(path: &Path) -> bool {
+/// Whether an output at `path` is written as it comes: devices and named pipes cannot be renamed
+/// into place.
+#[must_use]
+pub fn is_stream(path: &Path) -> bool {
     path.metadata()
         .is_ok_and(|facts| !facts.is_file() && !facts.is_dir())
+}
+
+/// Where a write to `path` would go: the finished file is to take the place of what a link points
+/// to, not of the link.
+fn behind_links(path: &Path) -> PathBuf {
+    /// As many as Linux follows.
+    const MOST: usize = 40;
+    let mut place = path.to_path_buf();
+    for _ in 0..MOST {
+        let Ok(next) = place.read_link() else { break };
+        place = durable::directory_of(&place).join(next);
+    }
+    place
 }

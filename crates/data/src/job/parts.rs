@@ -79,8 +79,22 @@ impl Parts {
         }
     }
 
-    /// Refuses a directory that holds anything but a job's parts.
+    /// Refuses a directory that holds anything but a job's parts, and what is no directory.
+    ///
+    /// For the beginning of a job, before anything is put there.
     pub(crate) fn refuse_foreign(&self) -> Result<(), DataError> {
+        match self.directory.symlink_metadata() {
+            Ok(_) if self.directory.is_dir() => {}
+            Ok(_) => {
+                return Err(DataError::ForeignParts {
+                    parts: self.directory.clone(),
+                    reason: "a job keeps its parts under this name, but it is no directory"
+                        .to_owned(),
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(DataError::writing(&self.directory, &error)),
+        }
         for name in self.names()? {
             if !is_ours(&name) {
                 return Err(DataError::ForeignParts {
@@ -105,11 +119,18 @@ impl Parts {
         Ok(())
     }
 
-    /// Removes the parts and the directory itself.
-    pub(crate) fn remove(&self) -> Result<(), DataError> {
-        self.clear()?;
-        remove(&self.lock_file())?;
-        fs::remove_dir(&self.directory).map_err(|error| DataError::writing(&self.directory, &error))
+    /// Removes the parts of a finished job and, if nothing else is in it, the directory itself.
+    ///
+    /// The output and its record are in place: what cannot be removed, or is not ours (an editor's
+    /// or a network file system's file), is only litter and no reason for the job to fail.
+    pub(crate) fn tidy(&self) {
+        for name in self.names().unwrap_or_default() {
+            if is_ours(&name) && name != "lock" {
+                let _ = remove(&self.directory.join(name));
+            }
+        }
+        let _ = remove(&self.lock_file());
+        let _ = fs::remove_dir(&self.directory);
     }
 
     fn names(&self) -> Result<Vec<String>, DataError> {
@@ -182,13 +203,12 @@ mod tests {
         }
         parts.refuse_foreign().unwrap();
         fs::write(parts.directory.join("thesis.doc"), "x").unwrap();
-        assert!(matches!(
-            parts.remove(),
-            Err(DataError::ForeignParts { .. })
-        ));
+        assert!(matches!(parts.clear(), Err(DataError::ForeignParts { .. })));
         assert!(parts.directory.join("00000003.part").exists());
+        parts.tidy();
+        assert_eq!(parts.names().unwrap(), ["thesis.doc"]);
         fs::remove_file(parts.directory.join("thesis.doc")).unwrap();
-        parts.remove().unwrap();
+        parts.tidy();
         assert!(!parts.directory.exists());
     }
 }

@@ -26,18 +26,53 @@ pub(crate) enum Stage {
     Lost,
 }
 
-/// Finds how far publishing had come.
-pub(crate) fn stage(parts: &Parts, output: &Path, finished: &Finished) -> Stage {
-    if parts
-        .joined()
-        .metadata()
-        .is_ok_and(|facts| facts.len() == finished.bytes)
-    {
-        Stage::Joined
-    } else if holds(output, finished) {
-        Stage::InPlace
-    } else {
-        Stage::Lost
+/// An output, and the parts that it is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) parts: &'a Parts,
+    pub(crate) output: &'a Path,
+}
+
+impl Place<'_> {
+    /// Finds how far publishing had come.
+    pub(crate) fn stage(&self, finished: &Finished) -> Stage {
+        let joined = self.parts.joined().metadata();
+        if joined.is_ok_and(|facts| facts.len() == finished.bytes) {
+            Stage::Joined
+        } else if holds(self.output, finished) {
+            Stage::InPlace
+        } else {
+            Stage::Lost
+        }
+    }
+
+    /// Renames the joined file into place and clears up. `finished` are the facts of `manifest`.
+    pub(crate) fn publish(
+        &self,
+        manifest: &Manifest,
+        finished: &Finished,
+        stage: Stage,
+    ) -> Result<JobSummary, DataError> {
+        let Place { parts, output } = *self;
+        let failed = |error: std::io::Error| DataError::writing(output, &error);
+        if stage == Stage::Joined {
+            if !manifest.replaces && output.exists() && !holds(output, finished) {
+                return Err(DataError::OutputExists {
+                    path: output.to_path_buf(),
+                    why: "though it did not when the job began; move it away and run the same \
+                          command again, which keeps all rows"
+                        .to_owned(),
+                });
+            }
+            fs::rename(parts.joined(), output).map_err(failed)?;
+            sync_directory(directory_of(output))?;
+        }
+        let record = record_path(output);
+        fs::rename(parts.manifest(), &record)
+            .map_err(|error| DataError::writing(&record, &error))?;
+        sync_directory(directory_of(output))?;
+        parts.tidy();
+        Ok(summary(output, finished))
     }
 }
 
@@ -46,34 +81,6 @@ pub(crate) fn holds(output: &Path, finished: &Finished) -> bool {
     let length = output.metadata().map(|facts| facts.len());
     length.is_ok_and(|length| length == finished.bytes)
         && hash_file(output).is_ok_and(|(_, hash)| hash == finished.blake3)
-}
-
-/// Renames the joined file into place and clears up.
-pub(crate) fn publish(
-    parts: &Parts,
-    output: &Path,
-    manifest: &Manifest,
-    finished: &Finished,
-    stage: Stage,
-) -> Result<JobSummary, DataError> {
-    let failed = |error: std::io::Error| DataError::writing(output, &error);
-    if stage == Stage::Joined {
-        if !manifest.replaces && output.exists() && !holds(output, finished) {
-            return Err(DataError::OutputExists {
-                path: output.to_path_buf(),
-                why: "though it did not when the job began; move it away and run the same \
-                      command again, which keeps all rows"
-                    .to_owned(),
-            });
-        }
-        fs::rename(parts.joined(), output).map_err(failed)?;
-        sync_directory(directory_of(output))?;
-    }
-    let record = record_path(output);
-    fs::rename(parts.manifest(), &record).map_err(|error| DataError::writing(&record, &error))?;
-    sync_directory(directory_of(output))?;
-    parts.remove()?;
-    Ok(summary(output, finished))
 }
 
 /// The facts of a finished job.

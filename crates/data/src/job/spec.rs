@@ -60,13 +60,15 @@ impl JobSpec {
 pub enum Output {
     /// To standard output, as they come. Such a job cannot be continued.
     Stdout(SinkFormat),
-    /// To a file, which appears when it is whole.
+    /// To a file, which appears when it is whole. Where the path is a link, that is the file behind
+    /// it.
     ///
     /// A device or a named pipe is written as standard output is.
     File {
         /// The file.
         path: PathBuf,
-        /// Its format; `None` takes it from the extension.
+        /// Its format; `None` takes it from the extension. A device or a named pipe without one gets
+        /// JSON Lines.
         format: Option<SinkFormat>,
     },
 }

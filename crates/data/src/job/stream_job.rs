@@ -45,10 +45,7 @@ impl StreamJob {
         let name = PathBuf::from(name);
         let failed = |error: io::Error| stream_error(&name, &error);
         let out = BufWriter::with_capacity(256 << 10, out);
-        let limits = ShardLimits {
-            rows: spec.rows_per_shard.max(1),
-            bytes: spec.shard_bytes,
-        };
+        let limits = ShardLimits::of(spec);
         let writer = match (sink.parquet_schema(), sink.format().compression()) {
             (Some(schema), _) => {
                 let writer = parquet_writer(out, &schema).map_err(failed)?;
@@ -61,7 +58,10 @@ impl StreamJob {
             ))),
             (None, Compression::Zstd) => {
                 let level = zstd::DEFAULT_COMPRESSION_LEVEL;
-                Writer::Zstd(zstd::Encoder::new(out, level).map_err(failed)?)
+                let mut encoder = zstd::Encoder::new(out, level).map_err(failed)?;
+                // As in files: a reader notices what the pipe or the disk damaged.
+                encoder.include_checksum(true).map_err(failed)?;
+                Writer::Zstd(encoder)
             }
         };
         let mut job = StreamJob {

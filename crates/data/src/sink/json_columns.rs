@@ -4,6 +4,7 @@
 //! fit becomes null there, and the row's error holds the value: seen by whoever reads the row or
 //! counts the errors, never lost without a word.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder, StringB
 
 use crate::chunk::{CarriedColumns, Chunk};
 use crate::json_row::{JsonRow, decode};
-use crate::row::{RowError, excerpt};
+use crate::row::RowError;
 use crate::survey::{JsonKind, exact_float};
 
 /// How strict the output's format is about JSON columns.
@@ -85,12 +86,11 @@ impl JsonColumns {
         rows.iter().enumerate().map(check).collect()
     }
 
+    /// The whole value stands in the message, however long: it stands nowhere else.
     fn misfit(&self, name: &str, raw: &str) -> Option<(&'static str, String)> {
         if self.is_taken(name) {
-            let words = format!(
-                "the input's `{name}` gives way to the answer of that name; it was {}",
-                excerpt(raw)
-            );
+            let words =
+                format!("the input's `{name}` gives way to the answer of that name; it was {raw}");
             return Some((RowError::COLUMN_COLLISION, words));
         }
         if self.needs == Needs::Nothing || raw == "null" {
@@ -99,8 +99,7 @@ impl JsonColumns {
         let Some(&at) = self.by_name.get(name) else {
             let words = format!(
                 "`{name}` was in no row that was looked at beforehand, so that the output has no \
-                 column for it; it is {}; write .jsonl to have it",
-                excerpt(raw)
+                 column for it; it is {raw}; write .jsonl to have it"
             );
             return Some((RowError::COLUMN_UNKNOWN, words));
         };
@@ -109,8 +108,7 @@ impl JsonColumns {
             return None;
         }
         let words = format!(
-            "`{name}` is {} but its column is {}; write .jsonl to have it, or --drop {name}",
-            excerpt(raw),
+            "`{name}` is {raw} but its column is {}; write .jsonl to have it, or --drop {name}",
             kind.name()
         );
         Some((RowError::COLUMN_TYPE, words))
@@ -153,7 +151,7 @@ pub(crate) fn cell_text(raw: &str, out: &mut Vec<u8>) {
 
 fn fits(kind: JsonKind, raw: &str) -> bool {
     match kind {
-        JsonKind::Null | JsonKind::Json => true,
+        JsonKind::Null | JsonKind::Json | JsonKind::Texts => true,
         JsonKind::Float => exact_float(raw).is_some(),
         JsonKind::Bool | JsonKind::Int | JsonKind::Text => JsonKind::of(raw) == kind,
     }
@@ -165,6 +163,7 @@ enum ColumnBuilder {
     Float(Float64Builder),
     Text(StringBuilder),
     Json(StringBuilder),
+    Texts(StringBuilder),
 }
 
 impl ColumnBuilder {
@@ -175,6 +174,7 @@ impl ColumnBuilder {
             JsonKind::Float => ColumnBuilder::Float(Float64Builder::new()),
             JsonKind::Text => ColumnBuilder::Text(StringBuilder::new()),
             JsonKind::Null | JsonKind::Json => ColumnBuilder::Json(StringBuilder::new()),
+            JsonKind::Texts => ColumnBuilder::Texts(StringBuilder::new()),
         }
     }
 
@@ -191,6 +191,9 @@ impl ColumnBuilder {
             ColumnBuilder::Float(builder) => builder.append_option(raw.and_then(exact_float)),
             ColumnBuilder::Text(builder) => builder.append_option(raw.and_then(decode)),
             ColumnBuilder::Json(builder) => builder.append_option(raw),
+            ColumnBuilder::Texts(builder) => {
+                builder.append_option(raw.map(|raw| decode(raw).unwrap_or(Cow::Borrowed(raw))));
+            }
         }
     }
 
@@ -199,9 +202,9 @@ impl ColumnBuilder {
             ColumnBuilder::Bool(mut builder) => Arc::new(builder.finish()),
             ColumnBuilder::Int(mut builder) => Arc::new(builder.finish()),
             ColumnBuilder::Float(mut builder) => Arc::new(builder.finish()),
-            ColumnBuilder::Text(mut builder) | ColumnBuilder::Json(mut builder) => {
-                Arc::new(builder.finish())
-            }
+            ColumnBuilder::Text(mut builder)
+            | ColumnBuilder::Json(mut builder)
+            | ColumnBuilder::Texts(mut builder) => Arc::new(builder.finish()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use arrow_array::RecordBatch;
 
+use crate::job::JobSpec;
 use crate::sink::{Rows, RowsBody};
 
 /// When a shard is full. Part of what makes two runs cut the same shards.
@@ -11,6 +12,16 @@ pub(crate) struct ShardLimits {
     pub(crate) rows: u64,
     /// Bytes, counted row by row, at which it is full before that.
     pub(crate) bytes: u64,
+}
+
+impl ShardLimits {
+    /// The limits of a job; a shard holds at least a row.
+    pub(crate) fn of(spec: &JobSpec) -> ShardLimits {
+        ShardLimits {
+            rows: spec.rows_per_shard.max(1),
+            bytes: spec.shard_bytes.max(1),
+        }
+    }
 }
 
 /// Rows that wait for their shard to be full.

@@ -58,12 +58,33 @@ impl BoundedLines {
         }
         let mut bytes = buffer.len() as u64;
         if !ended {
-            bytes += self.inner.skip_until(b'\n')? as u64;
+            bytes += self.pass_over_rest()?;
         }
         buffer.clear();
         // What was read for one giant line must not stay allocated for all the short ones.
         buffer.shrink_to(1 << 20);
         Ok(Line::TooLong(bytes))
+    }
+
+    /// Bytes up to the next newline, which does not count.
+    fn pass_over_rest(&mut self) -> io::Result<u64> {
+        let mut bytes = 0;
+        loop {
+            let block = match self.inner.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                block => block?,
+            };
+            let end = block.iter().position(|byte| *byte == b'\n');
+            let (passed, used) = match end {
+                Some(at) => (at, at + 1),
+                None => (block.len(), block.len()),
+            };
+            self.inner.consume(used);
+            bytes += passed as u64;
+            if end.is_some() || used == 0 {
+                return Ok(bytes);
+            }
+        }
     }
 }
 
@@ -84,7 +105,7 @@ mod tests {
             (Line::Whole, b"123456"),
             (Line::TooLong(7), b""),
             (Line::Whole, b""),
-            (Line::TooLong(21), b""),
+            (Line::TooLong(20), b""),
             (Line::Whole, b"last"),
             (Line::End, b""),
         ];

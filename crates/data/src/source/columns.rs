@@ -63,20 +63,20 @@ pub(crate) fn select(
     let carried: Vec<usize> = (0..fields.len())
         .filter(|&i| wanted.has(names[i]))
         .collect();
-    let mut seen = HashSet::new();
-    for name in carried
+    let mut used: Vec<usize> = carried
         .iter()
         .chain([&text])
         .chain(pair.iter())
-        .map(|&i| (i, names[i]))
-        .collect::<HashSet<_>>()
-    {
-        if !seen.insert(name.1) {
-            return Err(DataError::DuplicateColumn {
-                file: file.to_owned(),
-                name: name.1.to_owned(),
-            });
-        }
+        .copied()
+        .collect();
+    used.sort_unstable();
+    used.dedup();
+    let mut seen = HashSet::new();
+    if let Some(&twice) = used.iter().find(|&&at| !seen.insert(names[at])) {
+        return Err(DataError::DuplicateColumn {
+            file: file.to_owned(),
+            name: names[twice].to_owned(),
+        });
     }
     Ok(Selection {
         text,
@@ -124,6 +124,16 @@ pub(crate) fn find_again(
         }
         Ok(at)
     };
+    // What is lacking comes first: a file without the texts is not mended by dropping columns.
+    let found = Selection {
+        text: find(selection.text)?,
+        pair: selection.pair.map(find).transpose()?,
+        carried: selection
+            .carried
+            .iter()
+            .map(|&at| find(at))
+            .collect::<Result<_, _>>()?,
+    };
     let wanted = Wanted::of(choice);
     let known: HashSet<&String> = first.1.iter().map(Field::name).collect();
     let added = other
@@ -136,15 +146,7 @@ pub(crate) fn find_again(
             field.name()
         )));
     }
-    Ok(Selection {
-        text: find(selection.text)?,
-        pair: selection.pair.map(find).transpose()?,
-        carried: selection
-            .carried
-            .iter()
-            .map(|&at| find(at))
-            .collect::<Result<_, _>>()?,
-    })
+    Ok(found)
 }
 
 /// The choice for JSON Lines: by key, as every line may have other keys.
@@ -155,6 +157,13 @@ pub(crate) struct JsonSelection {
     pub(crate) wanted: Wanted,
     /// The keys found beforehand that pass through.
     pub(crate) carried: Vec<(String, JsonKind)>,
+}
+
+/// A key that `choice` names and no surveyed row has.
+pub(crate) fn lacks_a_named_key(survey: &Survey, choice: &ColumnChoice) -> bool {
+    let known = |name: &String| survey.columns().any(|(known, _)| known == name);
+    let named = choice.text.iter().chain(&choice.pair);
+    !named.chain(choice.keep.iter().flatten()).all(known)
 }
 
 /// Chooses among the keys of a survey.
@@ -193,10 +202,17 @@ pub(crate) fn select_json(
         }
     }
     let wanted = Wanted::of(choice);
+    let kind = |name: &str, surveyed| {
+        if name == text || choice.pair.as_deref() == Some(name) {
+            JsonKind::Texts
+        } else {
+            surveyed
+        }
+    };
     let carried = columns
         .iter()
         .filter(|(name, _)| wanted.has(name))
-        .map(|(name, kind)| ((*name).to_owned(), *kind))
+        .map(|(name, surveyed)| ((*name).to_owned(), kind(name, *surveyed)))
         .collect();
     Ok(JsonSelection {
         text,

@@ -130,13 +130,11 @@ impl RowReader for CsvRows {
         Ok(Step::Read)
     }
 
-    fn skip(&mut self, rows: u64) -> Result<u64, DataError> {
-        for skipped in 0..rows {
-            if self.advance()? == Record::End {
-                return Ok(skipped);
-            }
-        }
-        Ok(rows)
+    fn pass_over(&mut self) -> Result<Step, DataError> {
+        Ok(match self.advance()? {
+            Record::End => Step::End,
+            _ => Step::Read,
+        })
     }
 }
 

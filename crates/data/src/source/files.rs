@@ -1,10 +1,11 @@
-//! From what was typed to the files to read: globs, formats, fingerprints.
+//! From what was typed to the files to read: names, formats, fingerprints.
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::source::pattern::{is_pattern, matching};
 use crate::{DataError, Format};
 
 /// One thing to read.
@@ -44,17 +45,21 @@ impl InputFile {
 }
 
 /// Finds every file that `paths` name.
-pub(crate) fn expand(paths: &[String]) -> Result<Vec<InputFile>, DataError> {
+pub(crate) fn expand(paths: &[PathBuf]) -> Result<Vec<InputFile>, DataError> {
     let mut files = Vec::new();
     for path in paths {
-        if path == "-" {
+        if path == Path::new("-") {
             files.push(InputFile {
                 name: "standard input".into(),
                 origin: Origin::Stdin,
                 bytes: 0,
             });
-        } else if path.contains(['*', '?', '[']) && !Path::new(path).exists() {
-            files.extend(expand_glob(path)?);
+        } else if let Some(pattern) = path.to_str().filter(|path| is_pattern(path))
+            && !path.exists()
+        {
+            for found in matching(pattern)? {
+                files.push(named(&found)?);
+            }
         } else {
             files.push(named(path)?);
         }
@@ -76,37 +81,14 @@ pub(crate) fn expand(paths: &[String]) -> Result<Vec<InputFile>, DataError> {
     Ok(files)
 }
 
-/// The files that a pattern matches, sorted by name; directories are passed over.
-fn expand_glob(pattern: &str) -> Result<Vec<InputFile>, DataError> {
-    let refuse = |reason: String| DataError::Open {
-        path: pattern.to_owned(),
-        reason,
-    };
-    let mut paths = Vec::new();
-    for entry in glob::glob(pattern).map_err(|e| refuse(format!("not a valid pattern: {e}")))? {
-        let path = entry.map_err(|e| refuse(e.to_string()))?;
-        if !path.is_dir() {
-            paths.push(path);
-        }
-    }
-    if paths.is_empty() {
-        return Err(DataError::NoMatch {
-            pattern: pattern.to_owned(),
-        });
-    }
-    paths.sort();
-    paths
-        .iter()
-        .map(|path| named(&path.to_string_lossy()))
-        .collect()
-}
-
-fn named(path: &str) -> Result<InputFile, DataError> {
-    let facts = fs::metadata(path).map_err(|e| DataError::opening(path, &e))?;
+fn named(path: &Path) -> Result<InputFile, DataError> {
+    // Messages and rows are text: a name that is none is shown as well as can be.
+    let name: Arc<str> = path.to_string_lossy().into();
+    let facts = fs::metadata(path).map_err(|e| DataError::opening(&name, &e))?;
     if facts.is_dir() {
         return Err(DataError::Open {
-            path: path.to_owned(),
-            reason: format!("it is a directory; name its files, such as '{path}/*.csv'"),
+            path: name.to_string(),
+            reason: format!("it is a directory; name its files, such as '{name}/*.csv'"),
         });
     }
     let origin = if facts.is_file() {
@@ -116,7 +98,7 @@ fn named(path: &str) -> Result<InputFile, DataError> {
     };
     let bytes = if facts.is_file() { facts.len() } else { 0 };
     Ok(InputFile {
-        name: path.into(),
+        name,
         origin,
         bytes,
     })
@@ -188,34 +170,10 @@ pub(crate) fn fingerprint(files: &[InputFile]) -> Result<Option<String>, DataErr
 mod tests {
     use super::*;
 
-    fn write(directory: &Path, name: &str, content: &str) -> String {
+    fn write(directory: &Path, name: &str, content: &str) -> PathBuf {
         let path = directory.join(name);
         fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
-    /// Rows would come in another order on the next machine, and resuming would mix them up.
-    #[test]
-    fn globs_are_sorted_and_must_match() {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path();
-        for name in ["b.csv", "a.csv", "c.tsv"] {
-            write(root, name, "text\n");
-        }
-        fs::create_dir(root.join("d.csv")).unwrap();
-        let pattern = format!("{}/*.csv", root.display());
-        let found = expand(&[pattern]).unwrap();
-        let names: Vec<_> = found
-            .iter()
-            .map(|f| f.path().unwrap().file_name().unwrap().to_owned())
-            .collect();
-        assert_eq!(names, ["a.csv", "b.csv"]);
-
-        let none = format!("{}/*.jsonl", root.display());
-        assert_eq!(
-            expand(std::slice::from_ref(&none)).unwrap_err(),
-            DataError::NoMatch { pattern: none }
-        );
+        path
     }
 
     /// A file whose very name holds a bracket could not be read.
@@ -223,7 +181,8 @@ mod tests {
     fn a_literal_name_wins_over_a_pattern() {
         let directory = tempfile::tempdir().unwrap();
         let path = write(directory.path(), "a[1].csv", "text\n");
-        assert_eq!(&*expand(std::slice::from_ref(&path)).unwrap()[0].name, path);
+        let found = expand(std::slice::from_ref(&path)).unwrap();
+        assert_eq!(found[0].path(), Some(path.as_path()));
     }
 
     /// A user would get a message without a remedy, or none.
@@ -241,7 +200,7 @@ mod tests {
             (&["no/such/file.csv"], "there is no such file"),
         ];
         for (paths, words) in cases {
-            let paths: Vec<String> = paths.iter().map(|p| (*p).to_owned()).collect();
+            let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
             let message = expand(&paths).unwrap_err().to_string();
             assert!(message.contains(words), "{message}");
         }
@@ -271,13 +230,13 @@ mod tests {
         let b = write(root, "b", "three\n");
         let copy = write(root, "c", "one\ntwo\n");
         let moved = [write(root, "d", "one\n"), write(root, "e", "two\nthree\n")];
-        let of = |paths: &[&String]| {
-            let paths: Vec<String> = paths.iter().map(|p| (*p).clone()).collect();
+        let of = |paths: &[&PathBuf]| {
+            let paths: Vec<PathBuf> = paths.iter().map(|p| (*p).clone()).collect();
             fingerprint(&expand(&paths).unwrap()).unwrap().unwrap()
         };
         assert_eq!(of(&[&a, &b]), of(&[&copy, &b]));
         assert_ne!(of(&[&a, &b]), of(&[&b, &a]));
         assert_ne!(of(&[&a, &b]), of(&[&moved[0], &moved[1]]));
-        assert_eq!(fingerprint(&expand(&["-".to_owned()]).unwrap()), Ok(None));
+        assert_eq!(fingerprint(&expand(&["-".into()]).unwrap()), Ok(None));
     }
 }

@@ -70,13 +70,11 @@ impl RowReader for JsonRows {
         Ok(Step::Read)
     }
 
-    fn skip(&mut self, rows: u64) -> Result<u64, DataError> {
-        for skipped in 0..rows {
-            if self.advance()? == Line::End {
-                return Ok(skipped);
-            }
-        }
-        Ok(rows)
+    fn pass_over(&mut self) -> Result<Step, DataError> {
+        Ok(match self.advance()? {
+            Line::End => Step::End,
+            _ => Step::Read,
+        })
     }
 }
 
@@ -96,20 +94,22 @@ fn parse(
     selection: &JsonSelection,
 ) -> (Result<RowText, RowError>, Option<JsonRow>) {
     let text = String::from_utf8_lossy(line);
-    let lossy = matches!(text, Cow::Owned(_));
+    let bytes = match text {
+        Cow::Borrowed(_) => Encoding::Utf8,
+        Cow::Owned(_) => Encoding::Damaged,
+    };
     let mut row = match JsonRow::parse(&text) {
         Ok(row) => row,
         Err(words) => {
             let what = format!("{words}; the line: {}", excerpt(&text));
-            let code = if lossy {
-                RowError::INVALID_UTF8
-            } else {
-                RowError::INVALID_JSON
+            let code = match bytes {
+                Encoding::Utf8 => RowError::INVALID_JSON,
+                Encoding::Damaged => RowError::INVALID_UTF8,
             };
             return (Err(RowError::at(place, code, what)), None);
         }
     };
-    let value = |name: &str| string(place, &row, name, lossy);
+    let value = |name: &str| string(place, &row, name, bytes);
     let found = value(&selection.text).and_then(|text| {
         let pair = selection.pair.as_deref().map(value).transpose()?;
         Ok(RowText { text, pair })
@@ -118,8 +118,16 @@ fn parse(
     (found, Some(row))
 }
 
+/// What the bytes of a line were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Utf8,
+    /// Some were not UTF-8, and became U+FFFD.
+    Damaged,
+}
+
 /// The string under `name`.
-fn string(place: &Place, row: &JsonRow, name: &str, lossy: bool) -> Result<String, RowError> {
+fn string(place: &Place, row: &JsonRow, name: &str, bytes: Encoding) -> Result<String, RowError> {
     let raw = match row.get(name) {
         None | Some("null") => return Err(missing(place, name)),
         Some(raw) => raw,
@@ -133,7 +141,7 @@ fn string(place: &Place, row: &JsonRow, name: &str, lossy: bool) -> Result<Strin
         return Err(RowError::at(place, RowError::WRONG_TYPE, what));
     }
     match decode(raw) {
-        Some(text) if lossy && text.contains('\u{fffd}') => Err(RowError::at(
+        Some(text) if bytes == Encoding::Damaged && text.contains('\u{fffd}') => Err(RowError::at(
             place,
             RowError::INVALID_UTF8,
             format_args!("`{name}` is not UTF-8; such bytes pass through as U+FFFD"),

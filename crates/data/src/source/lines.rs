@@ -70,12 +70,10 @@ impl RowReader for LineRows {
         Ok(Step::Read)
     }
 
-    fn skip(&mut self, rows: u64) -> Result<u64, DataError> {
-        for skipped in 0..rows {
-            if self.advance()? == Line::End {
-                return Ok(skipped);
-            }
-        }
-        Ok(rows)
+    fn pass_over(&mut self) -> Result<Step, DataError> {
+        Ok(match self.advance()? {
+            Line::End => Step::End,
+            _ => Step::Read,
+        })
     }
 }

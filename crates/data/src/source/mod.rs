@@ -11,11 +11,11 @@ mod lines;
 mod open;
 mod parquet;
 mod parquet_lenient;
+mod pattern;
 mod spec;
 mod stream;
 mod text_cell;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,8 +43,18 @@ pub(crate) trait RowReader: Send {
     /// Adds at least one row, and at most as many as there is room for.
     fn read(&mut self, into: &mut Assembly) -> Result<Step, DataError>;
 
+    /// Passes over one row.
+    fn pass_over(&mut self) -> Result<Step, DataError>;
+
     /// Passes over up to `rows` rows and says over how many.
-    fn skip(&mut self, rows: u64) -> Result<u64, DataError>;
+    fn skip(&mut self, rows: u64) -> Result<u64, DataError> {
+        for skipped in 0..rows {
+            if self.pass_over()? == Step::End {
+                return Ok(skipped);
+            }
+        }
+        Ok(rows)
+    }
 }
 
 /// An iterator over the chunks of the input.
@@ -116,23 +126,6 @@ impl Source {
     #[must_use]
     pub fn carried(&self) -> &CarriedColumns {
         self.opener.carried()
-    }
-
-    /// The files' names as given, globs expanded.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(|file| &*file.name)
-    }
-
-    /// Whether `path` is one of the files that are read: no place for an output to go to.
-    #[must_use]
-    pub fn reads(&self, path: &Path) -> bool {
-        let Ok(wanted) = path.canonicalize() else {
-            return false;
-        };
-        let paths = self.files.iter().filter_map(InputFile::path);
-        paths
-            .filter_map(|path| path.canonicalize().ok())
-            .any(|path| path == wanted)
     }
 
     /// Number of rows in the whole input, where the format tells without reading all of it.

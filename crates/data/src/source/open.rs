@@ -8,7 +8,9 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use crate::chunk::CarriedColumns;
 use crate::source::RowReader;
 use crate::source::assembly::{CarriedShape, text_schema};
-use crate::source::columns::{JsonSelection, Selection, find_again, select, select_json};
+use crate::source::columns::{
+    JsonSelection, Selection, find_again, lacks_a_named_key, select, select_json,
+};
 use crate::source::csv::CsvRows;
 use crate::source::files::{InputFile, agree_on_format};
 use crate::source::jsonl::{JsonRows, survey_all, survey_first};
@@ -270,33 +272,57 @@ impl Opener {
         depth: SurveyDepth,
         read: &Arc<AtomicU64>,
     ) -> Result<(), DataError> {
-        let mut survey = Survey::default();
-        let row_bytes = self.limits.row_bytes;
-        let everything =
-            depth == SurveyDepth::Everything && files.iter().all(InputFile::is_repeatable);
-        if everything {
-            survey.complete = true;
-            for file in files {
-                survey_all(
-                    &file.name,
-                    stream::open(file, read)?,
-                    row_bytes,
-                    &mut survey,
-                )?;
+        let repeatable = files.iter().all(InputFile::is_repeatable);
+        let survey = if depth == SurveyDepth::Everything && repeatable {
+            self.survey_everything(files, read)?
+        } else {
+            let survey = self.survey_first_rows(files, read)?;
+            // A key that is asked for may come in a later row, or be a typing error: only all rows tell.
+            if repeatable && !survey.complete && lacks_a_named_key(&survey, &self.choice) {
+                self.survey_everything(files, read)?
+            } else {
+                survey
             }
-        } else if let Some(first) = files.first() {
-            let bytes = plain(self.opened.take(), first, read)?;
-            let bytes = survey_first(bytes, row_bytes, &mut survey);
-            survey.complete &= files.len() == 1;
-            if !first.is_repeatable() {
-                self.opened = Some(Opened::Bytes(bytes));
-            }
-        }
+        };
         let selection = select_json(&survey, &self.choice)?;
         self.carried = CarriedColumns::json(selection.carried.clone());
         self.shape = CarriedShape::Json;
         self.columns = Chosen::Json(Arc::new(selection));
         Ok(())
+    }
+}
+
+impl Opener {
+    fn survey_everything(
+        &self,
+        files: &[InputFile],
+        read: &Arc<AtomicU64>,
+    ) -> Result<Survey, DataError> {
+        let mut survey = Survey::default();
+        survey.complete = true;
+        for file in files {
+            let bytes = stream::open(file, read)?;
+            survey_all(&file.name, bytes, self.limits.row_bytes, &mut survey)?;
+        }
+        Ok(survey)
+    }
+
+    /// Looks at the first rows of the first file; a stream stays open from its first row on.
+    fn survey_first_rows(
+        &mut self,
+        files: &[InputFile],
+        read: &Arc<AtomicU64>,
+    ) -> Result<Survey, DataError> {
+        let mut survey = Survey::default();
+        if let Some(first) = files.first() {
+            let bytes = plain(self.opened.take(), first, read)?;
+            let bytes = survey_first(bytes, self.limits.row_bytes, &mut survey);
+            survey.complete &= files.len() == 1;
+            if !first.is_repeatable() {
+                self.opened = Some(Opened::Bytes(bytes));
+            }
+        }
+        Ok(survey)
     }
 }
 

@@ -1,8 +1,6 @@
 //! Rows of Parquet: only the columns that are wanted, a few rows at a time.
 
-use std::any::Any;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,15 +12,17 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder,
 };
 
-use crate::DataError;
+use crate::guard::guarded;
 use crate::row::Within;
 use crate::source::assembly::Assembly;
 use crate::source::columns::Selection;
 use crate::source::files::InputFile;
 use crate::source::parquet_lenient::{as_declared, is_about_utf8, without_strings};
 use crate::source::spec::InputLimits;
+use crate::source::stream::{PARQUET_NEEDS_A_FILE, compression, peek};
 use crate::source::text_cell::{Cell, row_text};
 use crate::source::{RowReader, Step};
+use crate::{Compression, DataError};
 
 /// A Parquet file whose footer was read.
 pub(crate) struct ParquetFile {
@@ -38,10 +38,18 @@ impl ParquetFile {
         let Some(path) = input.path() else {
             return Err(DataError::UnreadableFormat {
                 path: input.name.to_string(),
-                reason: crate::source::stream::PARQUET_NEEDS_A_FILE.to_owned(),
+                reason: PARQUET_NEEDS_A_FILE.to_owned(),
             });
         };
-        let file = File::open(path).map_err(|error| DataError::opening(&input.name, &error))?;
+        let mut file = File::open(path).map_err(|error| DataError::opening(&input.name, &error))?;
+        let (magic, _) =
+            peek(&mut file, 4).map_err(|error| DataError::opening(&input.name, &error))?;
+        if compression(&magic) != Compression::None {
+            return Err(DataError::UnreadableFormat {
+                path: input.name.to_string(),
+                reason: PARQUET_NEEDS_A_FILE.to_owned(),
+            });
+        }
         let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
             .map_err(|reason| DataError::Read {
                 file: input.name.to_string(),
@@ -277,6 +285,13 @@ impl RowReader for ParquetRows {
         Ok(Step::Read)
     }
 
+    fn pass_over(&mut self) -> Result<Step, DataError> {
+        Ok(match self.skip(1)? {
+            0 => Step::End,
+            _ => Step::Read,
+        })
+    }
+
     fn skip(&mut self, rows: u64) -> Result<u64, DataError> {
         let left = self.source.row_count() - self.next;
         let skipped = rows.min(left);
@@ -311,24 +326,4 @@ fn cell(array: &ArrayRef, row: usize) -> Cell<'_> {
         // The choice of the text column lets no other type through.
         _ => Cell::Missing,
     }
-}
-
-/// Runs a step of the Parquet reader; a panic over a damaged file becomes words.
-fn guarded<T, E: ToString>(step: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(step)) {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(panic) => Err(format!("the file is damaged ({})", panic_words(&*panic))),
-    }
-}
-
-fn panic_words(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| {
-            panic
-                .downcast_ref::<&str>()
-                .map(|words| (*words).to_owned())
-        })
-        .unwrap_or_else(|| "the reader gave up".to_owned())
 }

@@ -1,12 +1,15 @@
 //! What a user asks of the input.
 
-use crate::Format;
+use std::path::{Path, PathBuf};
+
+use crate::source::files;
+use crate::{DataError, Format};
 
 /// Which files to read, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputSpec {
     /// Files, globs, or `-` for standard input; read in this order, a glob's files sorted by name.
-    pub paths: Vec<String>,
+    pub paths: Vec<PathBuf>,
     /// The format; `None` takes each file's extension, and looks at the first bytes of standard
     /// input.
     pub format: Option<Format>,
@@ -23,11 +26,31 @@ pub struct InputSpec {
 impl InputSpec {
     /// One input, everything else by default.
     #[must_use]
-    pub fn new(path: impl Into<String>) -> InputSpec {
+    pub fn new(path: impl Into<PathBuf>) -> InputSpec {
         InputSpec {
             paths: vec![path.into()],
             ..InputSpec::default()
         }
+    }
+
+    /// Whether the regular file at `path` is one of those that are read: no place for an output.
+    ///
+    /// To be asked before [`Source::open`](crate::Source::open), which may find another fault with
+    /// an old output that a glob matches.
+    ///
+    /// # Errors
+    /// As for [`Source::open`](crate::Source::open) where an input is not there.
+    pub fn reads(&self, path: &Path) -> Result<bool, DataError> {
+        let files = files::expand(&self.paths)?;
+        // Where there is no such file yet, it is no input either.
+        let Ok(wanted) = path.canonicalize() else {
+            return Ok(false);
+        };
+        let mut inputs = files.iter().filter(|file| file.is_repeatable());
+        Ok(inputs.any(|file| {
+            let input = file.path().map(Path::canonicalize);
+            input.is_some_and(|input| input.is_ok_and(|input| input == wanted))
+        }))
     }
 }
 
@@ -85,6 +108,7 @@ pub enum SurveyDepth {
     /// The first 1,024 rows, or 1 MiB.
     #[default]
     FirstRows,
-    /// All rows of regular files; the first rows of standard input, which cannot be read twice.
+    /// All rows, where every input is a regular file. Standard input and pipes cannot be read
+    /// twice: with one among the inputs, the first rows of the first input.
     Everything,
 }

@@ -73,8 +73,19 @@ pub(crate) fn open(file: &InputFile, read: &Arc<AtomicU64>) -> Result<Bytes, Dat
             Box::new(BufReader::with_capacity(BLOCK, decoder))
         }
     };
-    let (mark, mut plain) = peek(plain, 4).map_err(damaged)?;
+    let (mark, mut plain) = peek(plain, 5).map_err(damaged)?;
     refuse_other_encodings(&file.name, &mark)?;
+    if mark == PARQUET_BEGINS {
+        let is_plain_file = file.is_repeatable() && compression(&magic) == Compression::None;
+        return Err(DataError::UnreadableFormat {
+            path: file.name.to_string(),
+            reason: if is_plain_file {
+                "is Parquet, whatever its name says; say --input-format parquet".to_owned()
+            } else {
+                PARQUET_NEEDS_A_FILE.to_owned()
+            },
+        });
+    }
     if mark.starts_with(b"\xef\xbb\xbf") {
         plain.read_exact(&mut [0; 3]).map_err(damaged)?;
     }
@@ -94,7 +105,7 @@ pub(crate) fn peek<R: Read>(mut reader: R, count: u64) -> io::Result<(Vec<u8>, P
 /// UTF-16 and UTF-32 would turn every row into an error; better said once.
 fn refuse_other_encodings(name: &str, mark: &[u8]) -> Result<(), DataError> {
     let encoding = match mark {
-        [0xff, 0xfe, 0, 0] | [0, 0, 0xfe, 0xff] => "UTF-32",
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => "UTF-32",
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "UTF-16",
         _ => return Ok(()),
     };
@@ -136,6 +147,9 @@ pub(crate) fn sniff(name: &str, mut reader: Bytes) -> Result<(Format, Bytes), Da
     let format = if object { Format::Jsonl } else { Format::Lines };
     Ok((format, Box::new(Cursor::new(first).chain(reader))))
 }
+
+/// The magic number and the first byte of a page's header, which no text has.
+const PARQUET_BEGINS: &[u8] = b"PAR1\x15";
 
 /// Why Parquet cannot be streamed.
 pub(crate) const PARQUET_NEEDS_A_FILE: &str = "is Parquet, whose index stands at its end, and cannot be read from a pipe or packed; \
@@ -240,6 +254,8 @@ mod tests {
                 "cut off",
             ),
             (b"\xff\xfea\0".to_vec(), "iconv -f UTF-16 -t UTF-8"),
+            (b"PAR1\x15\0".to_vec(), "say --input-format parquet"),
+            (gz(b"PAR1\x15\0"), "or packed"),
         ];
         for (content, words) in cases {
             let message = read(&content).unwrap_err();

@@ -1,6 +1,6 @@
 //! Every kind of bad row, in every format: it keeps its place, and the rows around it are untouched.
 
-use batchwright_data::{ColumnChoice, Format, InputLimits, InputSpec};
+use batchwright_data::{ColumnChoice, Format, InputLimits, InputSpec, Source, SurveyDepth};
 
 use crate::support::{Files, input_spec, read_all, read_text, run};
 
@@ -222,6 +222,56 @@ fn bad_rows_come_out_with_their_error() {
             .starts_with("invalid_json: row 2 ")
     );
     assert!(bad["label"].is_null() && bad["embedding"].is_null());
+}
+
+/// One bad row among a million would put quotes around the texts of all the others.
+#[test]
+fn a_bad_text_does_not_change_how_good_ones_look() {
+    let files = Files::new();
+    let path = files.write(
+        "a.jsonl",
+        b"{\"text\":\"a\"}\n{\"text\":[\"b\",1]}\n{\"text\":\"c\"}\n",
+    );
+    let spec = InputSpec {
+        survey: SurveyDepth::Everything,
+        ..input_spec(&[path], 10)
+    };
+    let output = files.path("out.parquet");
+    assert_eq!(run(&spec, &output).unwrap().failed_rows, 1);
+    let written = input_spec(&[output.to_str().unwrap().to_owned()], 10);
+    let texts: Vec<String> = read_all(&written)[0]
+        .rows
+        .iter()
+        .map(|row| row.as_ref().unwrap().text.clone())
+        .collect();
+    assert_eq!(texts, ["a", "[\"b\",1]", "c"], "and nothing is lost");
+}
+
+/// A column that is rare would be refused as if it were misspelt, or a misspelt one be taken.
+#[test]
+fn a_key_that_comes_late_can_be_kept() {
+    let files = Files::new();
+    let mut text = "{\"text\":\"a\"}\n".repeat(1_050);
+    text.push_str("{\"text\":\"b\",\"note\":\"n\"}\n");
+    let path = files.write("a.jsonl", text.as_bytes());
+    let keeping = |name: &str| InputSpec {
+        columns: ColumnChoice {
+            keep: Some(vec![name.to_owned()]),
+            ..ColumnChoice::default()
+        },
+        ..input_spec(std::slice::from_ref(&path), 2_000)
+    };
+    let output = files.path("out.jsonl");
+    run(&keeping("note"), &output).unwrap();
+    assert!(
+        read_text(&output)
+            .lines()
+            .last()
+            .unwrap()
+            .starts_with("{\"note\":\"n\",")
+    );
+    let refused = Source::open(&keeping("nope")).unwrap_err().to_string();
+    assert!(refused.contains("its columns are: text, note"), "{refused}");
 }
 
 /// A pair with one half missing would be scored against nothing.

@@ -186,12 +186,18 @@ fn progress_goes_from_nothing_to_all() {
 
 /// The output would take the input's place.
 #[test]
-fn a_source_knows_its_files() {
+fn an_input_knows_its_files_under_any_name() {
     let files = Files::new();
-    let path = files.write("a.txt", b"a\n");
-    let source = Source::open(&input_spec(&[path], 10)).unwrap();
-    assert!(source.reads(&files.path("../").join(files.path("a.txt"))));
-    assert!(!source.reads(&files.path("b.txt")));
+    files.write("a.txt", b"a\n");
+    std::fs::create_dir(files.path("sub")).unwrap();
+    let spec = input_spec(&[files.path("*.txt").to_str().unwrap().to_owned()], 10);
+    assert!(spec.reads(&files.path("sub/../a.txt")).unwrap());
+    assert!(!spec.reads(&files.path("b.txt")).unwrap());
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(files.path("a.txt"), files.path("link")).unwrap();
+        assert!(spec.reads(&files.path("link")).unwrap());
+    }
 }
 
 /// Two inputs that cannot go together would be read as one.

@@ -122,10 +122,7 @@ proptest! {
         for name in ["a.csv", "a.tsv", "a.jsonl", "a.txt"] {
             let header: &[u8] = if name.ends_with("sv") { b"text\n" } else { b"" };
             let path = files.write(name, &[header, &bytes].concat());
-            let mut spec = input_spec(&[path], 3);
-            if name == "a.jsonl" {
-                spec.columns.keep = None;
-            }
+            let spec = input_spec(&[path], 3);
             let count = |chunk_rows: usize| {
                 let spec = InputSpec { chunk_rows, ..spec.clone() };
                 batchwright_data::Source::open(&spec).map(|source| {

@@ -126,7 +126,7 @@ pub(crate) fn job_spec(source: &Source, output: &Path) -> JobSpec {
 /// The input, in chunks of a few rows.
 pub(crate) fn input_spec(paths: &[String], chunk_rows: usize) -> InputSpec {
     InputSpec {
-        paths: paths.to_vec(),
+        paths: paths.iter().map(PathBuf::from).collect(),
         chunk_rows,
         ..InputSpec::default()
     }

@@ -4,12 +4,17 @@
 //! directory. Writes are gathered and committed together; what a killed process had not committed is
 //! computed again, nothing else is lost. A failing disk never fails a row: it is counted.
 //!
+//! A file that the disk has damaged never answers wrongly: each value carries a checksum over its key
+//! and itself, and one that differs is a miss. Where the store itself cannot go on (it may panic over
+//! its own pages), the file is set aside under `….damaged` and a new one begun.
+//!
 //! What the file holds is counted in the file, in the transaction that changes it, so that opening it
 //! reads none of the answers and no two commits can lose each other's count.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +23,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Tab
 use super::{Entry, Key};
 use crate::Error;
 
-/// Key to: cost in ns (8 bytes), floats.
+/// Key to: checksum (8 bytes), cost in ns (8), floats.
 const ENTRIES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("entries");
 /// Key to last use. Apart from the answers, so that using one does not write it again.
 const USES: TableDefinition<'_, u128, u64> = TableDefinition::new("uses");
@@ -36,11 +41,15 @@ const COMMIT_BYTES: usize = 8 << 20;
 const COMMIT_USES: usize = 65_536;
 /// redb's own page cache. Its default of a gigabyte would break the promise of bounded memory.
 const PAGE_CACHE_BYTES: usize = 16 << 20;
-const HEADER_BYTES: usize = 8;
+const SUM_BYTES: usize = 8;
+const HEADER_BYTES: usize = SUM_BYTES + 8;
 
 pub(crate) struct DiskTier {
     path: PathBuf,
-    database: Database,
+    /// There until the tier is dropped.
+    database: Option<Database>,
+    /// Whether the file was damaged beyond use. Then nothing is found and nothing kept.
+    lost: AtomicBool,
     limit_bytes: u64,
     pending: Mutex<Pending>,
     /// Held by whoever changes the file, from before it takes what is pending: so nothing that was
@@ -86,32 +95,35 @@ impl DiskTier {
         if let Some(directory) = file.path.parent() {
             std::fs::create_dir_all(directory).map_err(|e| fail(e.to_string()))?;
         }
-        let database = Database::builder()
-            .set_cache_size(PAGE_CACHE_BYTES)
-            .create(&file.path)
-            .map_err(|e| match e {
-                redb::DatabaseError::DatabaseAlreadyOpen => {
-                    fail("another process uses the cache of this model now".into())
-                }
-                other => fail(format!("{other} (remove the file to start afresh)")),
-            })?;
-        let tier = Self {
+        let mut failures = 0;
+        let database = match open(&file.path) {
+            Err(Fault::Damage(_)) => {
+                set_aside(&file.path).map_err(|e| fail(e.to_string()))?;
+                failures = 1;
+                open(&file.path)
+            }
+            other => other,
+        };
+        let database = database.map_err(|fault| match fault {
+            Fault::InUse => fail("another process uses the cache of this model now".into()),
+            Fault::Damage(problem) | Fault::Other(problem) => fail(problem),
+        })?;
+        Ok(Self {
             path: file.path.clone(),
-            database,
+            database: Some(database),
+            lost: AtomicBool::new(false),
             limit_bytes: file.limit_bytes,
             pending: Mutex::default(),
             writing: Mutex::default(),
-            failures: AtomicU64::new(0),
-        };
-        tier.make_tables().map_err(|e| fail(e.to_string()))?;
-        Ok(tier)
+            failures: AtomicU64::new(failures),
+        })
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<Entry> {
         if let Some(entry) = self.lock().computed.get(&key) {
             return Some(entry.clone());
         }
-        let entry = self.counted(self.read(key)).flatten()?;
+        let entry = self.read(key)?;
         let full = {
             let mut pending = self.lock();
             pending.used.insert(key);
@@ -139,22 +151,22 @@ impl DiskTier {
         let _writing = self.writing();
         let pending = std::mem::take(&mut *self.lock());
         if !pending.is_empty() {
-            self.counted(self.commit(&pending));
+            self.attempt(|database| self.commit(database, &pending));
         }
     }
 
     /// Entries and bytes in the file; zeros if it cannot be read.
     pub(crate) fn size(&self) -> (u64, u64) {
-        let read = || -> Result<_, redb::Error> {
-            let read = self.database.begin_read()?;
+        self.attempt(|database| {
+            let read = database.begin_read()?;
             let bytes = read.open_table(BYTES)?.get(())?;
             let bytes = bytes.map_or(0, |bytes| bytes.value());
             Ok((read.open_table(ENTRIES)?.len()?, bytes))
-        };
-        self.counted(read()).unwrap_or_default()
+        })
+        .unwrap_or_default()
     }
 
-    /// Reads and commits that the disk refused.
+    /// Reads and commits that the disk refused, and answers that it had damaged.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Relaxed)
     }
@@ -162,40 +174,42 @@ impl DiskTier {
     pub(crate) fn clear(&self) -> Result<(), Error> {
         let _writing = self.writing();
         *self.lock() = Pending::default();
-        let cleared = || -> Result<(), redb::Error> {
-            let write = self.database.begin_write()?;
+        let Some(database) = &self.database else {
+            return Ok(());
+        };
+        let cleared = guarded(|| {
+            let write = database.begin_write()?;
             write.delete_table(ENTRIES)?;
             write.delete_table(USES)?;
             write.delete_table(ORDER)?;
             write.delete_table(BYTES)?;
             write.commit()?;
-            self.make_tables()
-        };
-        cleared().map_err(|e| Error::CacheDirectory {
+            make_tables(database)
+        });
+        cleared.map_err(|fault| Error::CacheDirectory {
             path: self.path.clone(),
-            problem: e.to_string(),
+            problem: fault.into_words(),
         })
     }
 
-    /// Readers need tables that are there, if empty.
-    fn make_tables(&self) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
-        write.open_table(ENTRIES)?;
-        write.open_table(USES)?;
-        write.open_table(ORDER)?;
-        write.open_table(BYTES)?;
-        write.commit()?;
-        Ok(())
+    fn read(&self, key: Key) -> Option<Entry> {
+        self.attempt(|database| {
+            let read = database.begin_read()?;
+            let table = read.open_table(ENTRIES)?;
+            let Some(value) = table.get(key)? else {
+                return Ok(None);
+            };
+            let entry = decode(key, value.value());
+            if entry.is_none() {
+                self.failures.fetch_add(1, Relaxed);
+            }
+            Ok(entry)
+        })
+        .flatten()
     }
 
-    fn read(&self, key: Key) -> Result<Option<Entry>, redb::Error> {
-        let read = self.database.begin_read()?;
-        let table = read.open_table(ENTRIES)?;
-        Ok(table.get(key)?.and_then(|value| decode(value.value())))
-    }
-
-    fn commit(&self, pending: &Pending) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
+    fn commit(&self, database: &Database, pending: &Pending) -> Result<(), redb::Error> {
+        let write = database.begin_write()?;
         {
             let mut entries = write.open_table(ENTRIES)?;
             let mut uses = write.open_table(USES)?;
@@ -218,10 +232,10 @@ impl DiskTier {
                 now += 1;
             }
             for (&key, entry) in &pending.computed {
-                let value = encode(entry);
+                let value = encode(key, entry);
                 bytes += size_on_disk(&value);
                 if let Some(old) = entries.insert(key, value.as_slice())? {
-                    bytes -= size_on_disk(old.value());
+                    bytes = bytes.saturating_sub(size_on_disk(old.value()));
                 }
                 if let Some(before) = uses.insert(key, now)? {
                     order.remove(before.value())?;
@@ -235,7 +249,7 @@ impl DiskTier {
                 };
                 uses.remove(oldest)?;
                 if let Some(value) = entries.remove(oldest)? {
-                    bytes -= size_on_disk(value.value());
+                    bytes = bytes.saturating_sub(size_on_disk(value.value()));
                 }
             }
             total.insert((), bytes)?;
@@ -245,11 +259,21 @@ impl DiskTier {
     }
 
     /// What was read or done, unless the disk refused, which is counted.
-    fn counted<T>(&self, result: Result<T, redb::Error>) -> Option<T> {
-        if result.is_err() {
-            self.failures.fetch_add(1, Relaxed);
+    fn attempt<T>(&self, step: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Option<T> {
+        if self.lost.load(Relaxed) {
+            return None;
         }
-        result.ok()
+        let database = self.database.as_ref()?;
+        let fault = match guarded(|| step(database)) {
+            Ok(done) => return Some(done),
+            Err(fault) => fault,
+        };
+        self.failures.fetch_add(1, Relaxed);
+        if matches!(fault, Fault::Damage(_)) && !self.lost.swap(true, Relaxed) {
+            // If that fails, the next process tries it.
+            let _ = set_aside(&self.path);
+        }
+        None
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
@@ -264,7 +288,94 @@ impl DiskTier {
 impl Drop for DiskTier {
     fn drop(&mut self) {
         self.flush();
+        let Some(database) = self.database.take() else {
+            return;
+        };
+        if *self.lost.get_mut() {
+            // Its own tidying would go over the same damage.
+            std::mem::forget(database);
+        } else {
+            // A panic here would end a job whose rows are all answered.
+            let _ = guarded(|| {
+                drop(database);
+                Ok(())
+            });
+        }
     }
+}
+
+/// Why the store did not do something.
+enum Fault {
+    /// Another process has the file.
+    InUse,
+    /// The file does not hold what was written into it.
+    Damage(String),
+    Other(String),
+}
+
+impl Fault {
+    fn into_words(self) -> String {
+        match self {
+            Fault::InUse => "it is in use".into(),
+            Fault::Damage(words) | Fault::Other(words) => words,
+        }
+    }
+}
+
+impl From<redb::Error> for Fault {
+    fn from(error: redb::Error) -> Self {
+        use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+        let damaged = match &error {
+            redb::Error::DatabaseAlreadyOpen => return Fault::InUse,
+            redb::Error::Io(io) => matches!(io.kind(), InvalidData | UnexpectedEof),
+            redb::Error::Corrupted(_)
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::RepairAborted
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. } => true,
+            _ => false,
+        };
+        if damaged {
+            Fault::Damage(error.to_string())
+        } else {
+            Fault::Other(error.to_string())
+        }
+    }
+}
+
+/// A step of the store, whose panic over damaged pages is a fault like others.
+fn guarded<T>(step: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Fault> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(result) => result.map_err(Fault::from),
+        Err(_) => Err(Fault::Damage("its pages are damaged".into())),
+    }
+}
+
+fn open(path: &Path) -> Result<Database, Fault> {
+    guarded(|| {
+        let database = Database::builder()
+            .set_cache_size(PAGE_CACHE_BYTES)
+            .create(path)?;
+        make_tables(&database)?;
+        Ok(database)
+    })
+}
+
+/// Readers need tables that are there, if empty.
+fn make_tables(database: &Database) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    write.open_table(ENTRIES)?;
+    write.open_table(USES)?;
+    write.open_table(ORDER)?;
+    write.open_table(BYTES)?;
+    write.commit()?;
+    Ok(())
+}
+
+/// Out of the way of a new file, but not gone: it may tell what has happened.
+fn set_aside(path: &Path) -> std::io::Result<()> {
+    std::fs::rename(path, path.with_extension("redb.damaged"))
 }
 
 /// Where a model's answers are kept on disk.
@@ -285,24 +396,32 @@ impl DiskFile {
 }
 
 /// What an entry takes of the file, at most: its place in three tables, and a value in pages of 4 KiB
-/// that are half full or better. Measured, in pages in use a row: 1 float 108 bytes, 16 floats 197,
+/// that are half full or better. Measured before the checksum, in pages in use a row: 1 float 108 bytes, 16 floats 197,
 /// 384 floats 2,830, 768 floats 4,219, 1,024 floats 8,313.
 fn size_on_disk(value: &[u8]) -> u64 {
     const OVERHEAD_BYTES: u64 = 128;
     OVERHEAD_BYTES + 2 * value.len() as u64
 }
 
-fn encode(entry: &Entry) -> Vec<u8> {
+fn encode(key: Key, entry: &Entry) -> Vec<u8> {
     let mut value = Vec::with_capacity(HEADER_BYTES + 4 * entry.values.len());
+    value.extend_from_slice(&[0; SUM_BYTES]);
     value.extend_from_slice(&(entry.cost.as_nanos() as u64).to_le_bytes());
     for float in entry.values.iter() {
         value.extend_from_slice(&float.to_le_bytes());
     }
+    let sum = checksum(key, &value[SUM_BYTES..]);
+    value[..SUM_BYTES].copy_from_slice(&sum);
     value
 }
 
-fn decode(value: &[u8]) -> Option<Entry> {
-    let (cost, floats) = value.split_first_chunk::<HEADER_BYTES>()?;
+/// The entry, if the value is the one that was written under this key.
+fn decode(key: Key, value: &[u8]) -> Option<Entry> {
+    let (sum, content) = value.split_first_chunk::<SUM_BYTES>()?;
+    if *sum != checksum(key, content) {
+        return None;
+    }
+    let (cost, floats) = content.split_first_chunk::<8>()?;
     let values = floats
         .chunks_exact(4)
         .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
@@ -311,6 +430,14 @@ fn decode(value: &[u8]) -> Option<Entry> {
         values,
         cost: Duration::from_nanos(u64::from_le_bytes(*cost)),
     })
+}
+
+fn checksum(key: Key, content: &[u8]) -> [u8; SUM_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&key.to_le_bytes()).update(content);
+    let mut sum = [0; SUM_BYTES];
+    hasher.finalize_xof().fill(&mut sum);
+    sum
 }
 
 #[cfg(test)]
@@ -329,7 +456,7 @@ mod tests {
     }
 
     /// What [`entry`] counts for.
-    const ENTRY_BYTES: u64 = 128 + 2 * (8 + 3 * 4);
+    const ENTRY_BYTES: u64 = 128 + 2 * (HEADER_BYTES as u64 + 3 * 4);
 
     /// Answers computed by yesterday's job would be computed, and paid for, again.
     #[test]
@@ -388,10 +515,10 @@ mod tests {
         tier.flush();
         let (entries, bytes) = tier.size();
         assert!(
-            bytes <= LIMIT && entries >= LIMIT / 160,
+            bytes <= LIMIT && entries >= LIMIT / 170,
             "{entries} {bytes}"
         );
-        let write = tier.database.begin_write().unwrap();
+        let write = tier.database.as_ref().unwrap().begin_write().unwrap();
         let in_use = write.stats().unwrap().allocated_pages() * 4_096;
         assert!(in_use <= LIMIT, "{in_use}");
         // The store doubles its file as it grows.
@@ -448,6 +575,56 @@ mod tests {
             open(directory.path(), 1 << 30).size(),
             (100, 100 * ENTRY_BYTES)
         );
+    }
+
+    /// Some rows would have another row's vector, or one of noise, and exit code 0.
+    #[test]
+    fn a_damaged_file_never_answers_wrongly() {
+        const ROWS: u128 = 400;
+        let directory = tempfile::tempdir().unwrap();
+        let vector = |row: u128| Entry {
+            values: (0..16).map(|at| (row * 16 + at) as f32).collect(),
+            cost: Duration::from_micros(7),
+        };
+        let tier = open(directory.path(), 1 << 20);
+        (0..ROWS).for_each(|row| tier.put(row, &vector(row)));
+        let path = tier.path.clone();
+        drop(tier);
+        let whole = std::fs::read(&path).unwrap();
+        let (mut missed, mut set_aside) = (0, 0);
+        // Blocks of noise over the whole file, its head included, and what a cut leaves.
+        for start in (0..whole.len()).step_by(whole.len() / 60) {
+            for cut in [false, true] {
+                let mut bytes = whole.clone();
+                if cut {
+                    bytes.truncate(start);
+                } else {
+                    for at in start..bytes.len().min(start + 300) {
+                        bytes[at] ^= 0x5a_u8.wrapping_add(at as u8);
+                    }
+                }
+                std::fs::write(&path, bytes).unwrap();
+                let tier = open(directory.path(), 1 << 20);
+                for row in 0..ROWS {
+                    match tier.get(row) {
+                        Some(found) => assert_eq!(found.values, vector(row).values, "{start}"),
+                        None => missed += 1,
+                    }
+                }
+                (0..ROWS).for_each(|row| tier.put(row, &vector(row)));
+                tier.flush();
+                drop(tier);
+                let aside = path.with_extension("redb.damaged");
+                set_aside += usize::from(std::fs::remove_file(aside).is_ok());
+                // What is there now serves the next job.
+                let tier = open(directory.path(), 1 << 20);
+                assert!(
+                    tier.get(0)
+                        .is_none_or(|found| found.values == vector(0).values)
+                );
+            }
+        }
+        assert!(missed > 0 && set_aside > 0, "{missed} {set_aside}");
     }
 
     /// Two jobs writing one file would corrupt it.

@@ -20,7 +20,8 @@ pub struct CacheStats {
     pub disk_entries: u64,
     /// Bytes that these entries take on disk, with what the store needs around them.
     pub disk_bytes: u64,
-    /// Reads and writes that the disk refused; the rows were computed instead.
+    /// Reads and writes that the disk refused, and answers that it had damaged; the rows were computed
+    /// instead.
     pub disk_failures: u64,
     /// Compute time of one worker that hits have saved, in seconds.
     pub compute_seconds_saved: f64,
