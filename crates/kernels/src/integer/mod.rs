@@ -207,7 +207,9 @@ impl IntegerLinear {
         }
         let parts = team.size().max(1);
         let panels = self.parts.panels();
-        let by_columns = parts > 1 && rows <= FEW_ROWS * parts;
+        // Rows are cut where columns would leave a part a quarter more to do.
+        let even = 4 * panels.div_ceil(parts) * rows <= 5 * panels * rows.div_ceil(parts);
+        let by_columns = parts > 1 && rows <= FEW_ROWS * parts && even;
         // A part which has rows to itself quantises a block of them just before it is used. Where columns
         // are divided, all parts need all rows: the calling thread quantises them, in a microsecond or two.
         let room_rows = if by_columns {
@@ -235,7 +237,7 @@ impl IntegerLinear {
                 (
                     share(rows, part, parts),
                     0..panels,
-                    part * (room_rows / parts),
+                    room.first(part),
                 )
             };
             dispatch_integer(

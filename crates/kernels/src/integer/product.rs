@@ -47,7 +47,11 @@ impl IntegerOperation for IntegerProduct<'_> {
     fn run<D: Dot>(self, d: D) {
         match self.parts.width {
             Width::Int8 => self.blocks(d, Panels8(self.sums)),
-            Width::Int16 => self.blocks(d, Panels16(self.sums)),
+            Width::Int16 => {
+                let single = self.parts.padded_depth() <= self.parts.block;
+                let sums = self.sums;
+                self.blocks(d, Panels16 { sums, single });
+            }
         }
     }
 }
@@ -147,8 +151,12 @@ impl Panels for Panels8 {
     }
 }
 
-/// Sums `[row][PANEL16]` over the segments so far, as floats, and behind them integers for one segment.
-struct Panels16(*mut i32);
+/// Sums `[row][PANEL16]` over the segments so far, as floats, and behind them integers for one segment. Where
+/// one segment is all, its integers alone.
+struct Panels16 {
+    sums: *mut i32,
+    single: bool,
+}
 
 impl Panels for Panels16 {
     const PANEL: usize = PANEL16;
@@ -168,13 +176,17 @@ impl Panels for Panels16 {
             let count = D::ROWS16.min(rows.count - i);
             // SAFETY: rows, sums and pairs exist by the caller's promise, the panel by `panel16`.
             unsafe {
-                let segment = self.0.add(ROW_BLOCK * PANEL16);
+                let segment = if self.single {
+                    self.sums.add((rows.slot + i) * PANEL16)
+                } else {
+                    self.sums.add(ROW_BLOCK * PANEL16)
+                };
                 let pairs = depth.start / 2..depth.end / 2;
                 let x = rows.quantized.sixteens(rows.first + i, pairs);
                 d.dot16(count, x, weights, segment);
-                for j in 0..count {
+                for j in 0..if self.single { 0 } else { count } {
                     let scale = s.splat(rows.quantized.scale(rows.first + i + j, block));
-                    let sums = self.0.cast::<f32>().add((rows.slot + i + j) * PANEL16);
+                    let sums = self.sums.cast::<f32>().add((rows.slot + i + j) * PANEL16);
                     for lane in (0..PANEL16).step_by(D::F::LANES) {
                         let value = d.convert(segment.add(j * PANEL16 + lane));
                         let mut value = s.mul(value, scale);
@@ -201,8 +213,14 @@ impl Panels for Panels16 {
         let s = d.floats();
         // SAFETY: the row has sums, the panel scales for all its columns.
         unsafe {
-            let sums = self.0.cast::<f32>().add((rows.slot + i) * PANEL16 + lane);
-            s.mul(s.load(sums), s.load(scales.add(lane)))
+            let sums = self.sums.add((rows.slot + i) * PANEL16 + lane);
+            let sum = if self.single {
+                let scale = s.splat(rows.quantized.scale(rows.first + i, 0));
+                s.mul(d.convert(sums), scale)
+            } else {
+                s.load(sums.cast())
+            };
+            s.mul(sum, s.load(scales.add(lane)))
         }
     }
 }

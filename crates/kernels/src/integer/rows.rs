@@ -17,6 +17,9 @@ pub(super) const LEVELS16: i32 = 8191;
 /// A block whose values range over less counts as zero: its scale would be no normal number.
 const SMALLEST_RANGE: f32 = 1e-30;
 
+/// Lanes of the longest vector of floats that integer products are finished with.
+const MAX_LANES: usize = 8;
+
 /// Buffers for rows on their way through an [`IntegerLinear`](super::IntegerLinear): one for each thread that calls it.
 ///
 /// It grows to what the largest call needs, and is then used again.
@@ -55,12 +58,16 @@ struct RowSize {
     factors: usize,
     /// Of an 8-bit row, one for each block and an even number.
     offsets: usize,
-    /// Of an 8-bit row one, then what each block spans: its lowest value and its width. Of a 16-bit row
-    /// one for each block.
+    /// Of an 8-bit row one, then room to find out about its blocks. Of a 16-bit row one for each block.
     scales: usize,
 }
 
 impl RowSize {
+    /// Whole vectors of blocks, on every instruction set.
+    fn padded(blocks: usize) -> usize {
+        blocks.next_multiple_of(MAX_LANES)
+    }
+
     fn of(parts: &IntegerParts) -> RowSize {
         let blocks = parts.blocks();
         match parts.width {
@@ -68,7 +75,7 @@ impl RowSize {
                 values: parts.padded_depth(),
                 factors: blocks,
                 offsets: blocks.next_multiple_of(2),
-                scales: 1 + 2 * blocks,
+                scales: 1 + 3 * RowSize::padded(blocks),
             },
             Width::Int16 => RowSize {
                 values: parts.padded_depth() * size_of::<i16>(),
@@ -89,6 +96,7 @@ pub(super) struct RowRoom<'a> {
     sums: Shared<'a, i32>,
     size: RowSize,
     rows: usize,
+    team: usize,
 }
 
 impl<'a> RowRoom<'a> {
@@ -113,12 +121,21 @@ impl<'a> RowRoom<'a> {
             sums: Shared::new(&mut scratch.sums),
             size,
             rows,
+            team,
         }
     }
 
     /// Room for the [`SUMS`] sums of a part.
     pub(super) fn sums(&self, part: usize) -> *mut i32 {
+        // Memory safety must not hang on a team that changes its size.
+        assert!(part < self.team, "a part that the team did not have");
         self.sums.pointer().wrapping_add(part * SUMS)
+    }
+
+    /// The first row of a part to which an equal share of the rows belongs.
+    pub(super) fn first(&self, part: usize) -> usize {
+        assert!(part < self.team, "a part that the team did not have");
+        part * (self.rows / self.team)
     }
 
     /// The rows from `first` on.
@@ -242,32 +259,31 @@ impl QuantizedRows {
     #[inline(always)]
     unsafe fn quantize8<D: Dot>(&self, d: D, parts: &IntegerParts, row: usize, x: &[f32]) {
         let (block, blocks) = (parts.block, parts.blocks());
+        let padded = RowSize::padded(blocks);
         let limit = parts.factor_limit as f32;
         // SAFETY: the row has room for these, by the caller's promise.
-        let (values, factors, offsets, (scale, spans)) = unsafe {
+        let (values, factors, offsets, (scale, work)) = unsafe {
             let size = self.size;
             let factors = self.factors.add(row * size.factors);
-            let factors = std::slice::from_raw_parts_mut(factors, blocks);
             let offsets = self.offsets.add(row * size.offsets);
             let scales = self.scales.add(row * size.scales);
+            let work = std::slice::from_raw_parts_mut(scales.add(1), 3 * padded);
             (
                 self.values.add(row * size.values),
-                factors,
+                std::slice::from_raw_parts_mut(factors, blocks),
                 std::slice::from_raw_parts_mut(offsets, size.offsets),
-                (
-                    &mut *scales,
-                    std::slice::from_raw_parts_mut(scales.add(1).cast::<[f32; 2]>(), blocks),
-                ),
+                (&mut *scales, work),
             )
         };
+        let (lows, rest) = work.split_at_mut(padded);
+        let (widths, counts) = rest.split_at_mut(padded);
         let s = d.floats();
         let mut widest = 0.0f32;
         let mut poison = [s.zero(); 2];
-        for (x, to) in x.chunks(block).zip(spans.iter_mut()) {
+        for (x, (low, width)) in x.chunks(block).zip(lows.iter_mut().zip(widths.iter_mut())) {
             let (lowest, highest) = span(s, x, &mut poison);
-            let width = highest - lowest;
-            widest = widest.max(width);
-            *to = [lowest, width];
+            (*low, *width) = (lowest, highest - lowest);
+            widest = widest.max(*width);
         }
         // Nothing but zeroes, or no numbers, which every output must show.
         let broken = poisoned(s, poison) || widest == f32::INFINITY;
@@ -279,22 +295,34 @@ impl QuantizedRows {
         }
         let levels = D::LEVELS as f32;
         *scale = widest / (levels * limit);
-        let factor_of_width = limit / widest;
+        let per_width = s.splat(limit / widest);
+        for i in (0..padded).step_by(D::F::LANES) {
+            // Widths become inverses of scales, lowest values zero points.
+            let (low, width) = (lows[i..].as_mut_ptr(), widths[i..].as_mut_ptr());
+            // SAFETY: the three are padded to whole vectors.
+            unsafe {
+                // Rounded up, or one more where it is whole: the widest has the limit all the same.
+                let count = s.add(s.mul(s.load(width), per_width), s.splat(0.5));
+                let count = s.min(s.splat(limit), s.max(s.splat(1.0), s.round(count)));
+                let inverse = s.div(s.splat(1.0), s.mul(s.splat(*scale), count));
+                let zero = s.round(s.mul(s.sub(s.zero(), s.load(low)), inverse));
+                s.store(counts[i..].as_mut_ptr(), count);
+                s.store(width, inverse);
+                s.store(low, s.min(s.splat(levels), zero));
+            }
+        }
         // The one that makes their number even, if there is one.
         offsets[self.size.offsets - 1] = 0;
-        for (i, (x, (factor, [lowest, width]))) in x
-            .chunks(block)
-            .zip(factors.iter_mut().zip(spans))
-            .enumerate()
-        {
-            let count = (*width * factor_of_width).ceil().clamp(1.0, limit);
-            let inverse = 1.0 / (*scale * count);
-            let zero = (-*lowest * inverse).round_ties_even().min(levels) as i32;
-            let count = count as i32;
-            *factor = count | count << 16;
-            offsets[i] = (-count * zero) as i16;
-            // SAFETY: the row has room for as many values as `x` has; blocks follow each other.
-            unsafe { d.quantize8(x.len(), x.as_ptr(), inverse, zero, values.add(i * block)) };
+        for (i, (x, factor)) in x.chunks(block).zip(factors.iter_mut()).enumerate() {
+            // SAFETY: counts are at most 127 and zero points 255; the row has room for as many values as `x`
+            // has, and blocks follow each other.
+            unsafe {
+                let count: i32 = counts[i].to_int_unchecked();
+                let zero: i32 = lows[i].to_int_unchecked();
+                *factor = count | count << 16;
+                offsets[i] = (-count * zero) as i16;
+                d.quantize8(x.len(), x.as_ptr(), widths[i], zero, values.add(i * block));
+            }
         }
     }
 

@@ -24,6 +24,11 @@ const LARGEST_FACTOR: i32 = 127;
 /// Factors are at least up to this: a column whose sum could overflow with them gets coarser weights.
 const LEAST_FACTOR_LIMIT: i64 = 15;
 
+// What keeps every sum in its bits; see the uses.
+const _: () = assert!(LANE_BOUND * 127 <= i16::MAX as i32);
+const _: () = assert!(LARGEST_BLOCK8 as i32 * LEVELS8 <= i16::MAX as i32);
+const _: () = assert!(LARGEST_FACTOR * 255 <= i16::MAX as i32);
+
 /// Bytes of packed weights: owned, or lying in something shared such as a memory map.
 #[derive(Clone)]
 pub struct PackedBytes(Bytes);

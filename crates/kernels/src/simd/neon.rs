@@ -11,6 +11,32 @@ use super::{Operation, Simd};
 #[derive(Copy, Clone)]
 pub(super) struct Neon(());
 
+impl Neon {
+    /// A proof for others which have made sure.
+    ///
+    /// # Safety
+    /// The machine has NEON.
+    #[inline(always)]
+    pub(super) unsafe fn assume() -> Neon {
+        Neon(())
+    }
+
+    /// Eight lanes from integers.
+    ///
+    /// # Safety
+    /// They can be read.
+    #[inline(always)]
+    pub(super) unsafe fn convert(self, from: *const i32) -> Pair {
+        // SAFETY: the caller's promise; the value is the proof that NEON is there.
+        unsafe {
+            Pair(
+                vcvtq_f32_s32(vld1q_s32(from)),
+                vcvtq_f32_s32(vld1q_s32(from.add(4))),
+            )
+        }
+    }
+}
+
 /// Runs an operation compiled for NEON.
 ///
 /// # Safety

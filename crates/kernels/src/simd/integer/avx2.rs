@@ -44,7 +44,7 @@ impl Dot for Avx2Dot {
 
     #[inline(always)]
     unsafe fn convert(self, from: *const i32) -> __m256 {
-        unsafe { _mm256_cvtepi32_ps(_mm256_loadu_si256(from.cast())) }
+        unsafe { convert8(from) }
     }
 
     #[inline(always)]
@@ -73,49 +73,85 @@ impl Dot for Avx2Dot {
 
     #[inline(always)]
     unsafe fn quantize8(self, count: usize, x: *const f32, inverse: f32, zero: i32, to: *mut u8) {
-        const STEP: usize = 32;
-        let whole = count - count % STEP;
-        unsafe {
-            let (scale, offset) = (_mm256_set1_ps(inverse), _mm256_set1_epi32(zero));
-            let most = _mm256_set1_epi8(Self::LEVELS as i8);
-            // Packing works within halves: this brings the eight fours back into their order.
-            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-            let mut k = 0;
-            while k < whole {
-                let mut eights = [_mm256_setzero_si256(); 4];
-                for (i, eight) in eights.iter_mut().enumerate() {
-                    let values = _mm256_mul_ps(_mm256_loadu_ps(x.add(k + 8 * i)), scale);
-                    *eight = _mm256_add_epi32(_mm256_cvtps_epi32(values), offset);
-                }
-                let low = _mm256_packs_epi32(eights[0], eights[1]);
-                let high = _mm256_packs_epi32(eights[2], eights[3]);
-                let bytes = _mm256_min_epu8(_mm256_packus_epi16(low, high), most);
-                let bytes = _mm256_permutevar8x32_epi32(bytes, order);
-                _mm256_storeu_si256(to.add(k).cast(), bytes);
-                k += STEP;
-            }
-            let (x, to) = (x.add(whole), to.add(whole));
-            portable::quantize8::<{ Self::LEVELS }>(count - whole, x, inverse, zero, to);
-        }
+        unsafe { quantize8_avx2::<{ Self::LEVELS }>(count, x, inverse, zero, to) };
     }
 
     #[inline(always)]
     unsafe fn quantize16(self, count: usize, x: *const f32, inverse: f32, to: *mut i16) {
-        const STEP: usize = 16;
-        let whole = count - count % STEP;
-        unsafe {
-            let scale = _mm256_set1_ps(inverse);
-            let mut k = 0;
-            while k < whole {
-                let low = _mm256_mul_ps(_mm256_loadu_ps(x.add(k)), scale);
-                let high = _mm256_mul_ps(_mm256_loadu_ps(x.add(k + 8)), scale);
-                let both = _mm256_packs_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high));
-                let both = _mm256_permute4x64_epi64::<0b11_01_10_00>(both);
-                _mm256_storeu_si256(to.add(k).cast(), both);
-                k += STEP;
+        unsafe { quantize16_avx2(count, x, inverse, to) };
+    }
+}
+
+/// [`Dot::convert`] for eight lanes.
+///
+/// # Safety
+/// As there, and the machine has AVX2; so for the next two.
+#[inline(always)]
+pub(super) unsafe fn convert8(from: *const i32) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_cvtepi32_ps(_mm256_loadu_si256(from.cast())) }
+}
+
+/// [`Dot::quantize8`] for any levels.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(super) unsafe fn quantize8_avx2<const LEVELS: i32>(
+    count: usize,
+    x: *const f32,
+    inverse: f32,
+    zero: i32,
+    to: *mut u8,
+) {
+    const STEP: usize = 32;
+    let whole = count - count % STEP;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (scale, offset) = (_mm256_set1_ps(inverse), _mm256_set1_epi32(zero));
+        let most = _mm256_set1_epi8(LEVELS as i8);
+        // Packing works within halves: this brings the eight fours back into their order.
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let mut k = 0;
+        while k < whole {
+            let mut eights = [_mm256_setzero_si256(); 4];
+            for (i, eight) in eights.iter_mut().enumerate() {
+                let values = _mm256_mul_ps(_mm256_loadu_ps(x.add(k + 8 * i)), scale);
+                *eight = _mm256_add_epi32(_mm256_cvtps_epi32(values), offset);
             }
-            portable::quantize16(count - whole, x.add(whole), inverse, to.add(whole));
+            let low = _mm256_packs_epi32(eights[0], eights[1]);
+            let high = _mm256_packs_epi32(eights[2], eights[3]);
+            let bytes = _mm256_min_epu8(_mm256_packus_epi16(low, high), most);
+            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            _mm256_storeu_si256(to.add(k).cast(), bytes);
+            k += STEP;
         }
+        let (x, to) = (x.add(whole), to.add(whole));
+        portable::quantize8::<LEVELS>(count - whole, x, inverse, zero, to);
+    }
+}
+
+/// [`Dot::quantize16`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(super) unsafe fn quantize16_avx2(count: usize, x: *const f32, inverse: f32, to: *mut i16) {
+    const STEP: usize = 16;
+    let whole = count - count % STEP;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let scale = _mm256_set1_ps(inverse);
+        let mut k = 0;
+        while k < whole {
+            let low = _mm256_mul_ps(_mm256_loadu_ps(x.add(k)), scale);
+            let high = _mm256_mul_ps(_mm256_loadu_ps(x.add(k + 8)), scale);
+            let both = _mm256_packs_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high));
+            let both = _mm256_permute4x64_epi64::<0b11_01_10_00>(both);
+            _mm256_storeu_si256(to.add(k).cast(), both);
+            k += STEP;
+        }
+        portable::quantize16(count - whole, x.add(whole), inverse, to.add(whole));
     }
 }
 

@@ -5,7 +5,11 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 use super::Simd;
 use crate::isa::Isa;
@@ -112,13 +116,29 @@ pub(crate) trait IntegerOperation {
     fn run<D: Dot>(self, dot: D) -> Self::Output;
 }
 
-/// Runs an operation with the integer instructions that go with `isa` on this machine.
+/// Runs an operation with the best integer instructions that go with `isa` on this machine.
 #[inline]
 pub(crate) fn dispatch_integer<O: IntegerOperation>(isa: Isa, operation: O) -> O::Output {
     match isa {
-        // SAFETY: the guard asked the machine.
+        // SAFETY: the guards asked the machine.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 if Isa::Avx2.is_available() => unsafe { avx2::run(operation) },
+        Isa::Avx2 | Isa::Avx512 if isa.is_available() => unsafe {
+            let bytes = isa == Isa::Avx512 && is_x86_feature_detected!("avx512bw");
+            if bytes && is_x86_feature_detected!("avx512vnni") {
+                vnni::run_512_vnni(operation)
+            } else if is_x86_feature_detected!("avxvnni") {
+                vnni::run(operation)
+            } else if bytes {
+                vnni::run_512(operation)
+            } else {
+                avx2::run(operation)
+            }
+        },
+        // SAFETY: the guard asked the machine.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon if isa.is_available() && std::arch::is_aarch64_feature_detected!("dotprod") => unsafe {
+            neon::run(operation)
+        },
         _ => operation.run(portable::PortableDot),
     }
 }

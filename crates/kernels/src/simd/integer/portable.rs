@@ -103,7 +103,7 @@ pub(super) unsafe fn dot8(rows: usize, x: Rows8, panel: *const i8, sums: *mut i3
 /// # Safety
 /// `2·pairs` values of the row, `2·COLUMNS·pairs` weights and `COLUMNS` sums can be accessed.
 #[inline(always)]
-unsafe fn pairs_of_row<const COLUMNS: usize>(
+pub(super) unsafe fn pairs_of_row<const COLUMNS: usize>(
     pairs: usize,
     row: *const i16,
     weights: *const i16,
