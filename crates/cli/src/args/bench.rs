@@ -30,19 +30,19 @@ pub(crate) struct BenchArgs {
 #[command(next_help_heading = "Measuring")]
 pub(crate) struct MeasureArgs {
     /// Rows to measure with: the first of the input
-    #[arg(long, value_name = "N", default_value = "2000")]
+    #[arg(long, value_name = "N", default_value = "2000", value_parser = super::count)]
     pub(crate) rows: NonZeroUsize,
     /// Token budgets to try, separated by commas; by default one text, and a range from 48 to 4096
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::count)]
     pub(crate) try_batch_tokens: Vec<NonZeroUsize>,
     /// Numbers of threads to try, separated by commas; by default 1 and --threads
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::count)]
     pub(crate) try_threads: Vec<NonZeroUsize>,
     /// Rounds over all combinations; each figure is the median of its rounds
-    #[arg(long, value_name = "N", default_value = "3")]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = super::count)]
     pub(crate) rounds: NonZeroUsize,
     /// Single queries to time, one after the other
-    #[arg(long, value_name = "N", default_value = "200")]
+    #[arg(long, value_name = "N", default_value = "200", value_parser = super::count)]
     pub(crate) queries: NonZeroUsize,
     /// Write every figure and the machine's description to a file, as JSON
     #[arg(long, value_name = "FILE")]

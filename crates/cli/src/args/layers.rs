@@ -328,6 +328,7 @@ mod tests {
         assert_eq!(unknown, [expected]);
     }
 
+    /// The nearest setting would not be the one that was meant.
     #[test]
     fn edits_are_counted() {
         for (a, b, expected) in [

@@ -16,6 +16,7 @@ mod size;
 mod speed;
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use batchwright::{Isa, Task};
@@ -159,6 +160,12 @@ pub(crate) struct ModelsArgs {
 pub(crate) struct CompletionsArgs {
     /// The shell to complete in
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// Takes a number of at least 1.
+fn count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .map_err(|_| "write a whole number of at least 1".to_owned())
 }
 
 /// Takes one of `formats` by its name or an extension; help and completion list the names.

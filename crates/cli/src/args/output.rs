@@ -29,7 +29,7 @@ pub(crate) struct OutputArgs {
     #[arg(long)]
     pub(crate) restart: bool,
     /// Rows that are saved together; at most so many are computed again after a kill
-    #[arg(long, value_name = "ROWS")]
+    #[arg(long, value_name = "ROWS", value_parser = super::count)]
     pub(crate) rows_per_shard: Option<NonZeroUsize>,
     /// Write the summary to a file, as JSON
     #[arg(long, value_name = "FILE")]

@@ -232,6 +232,7 @@ mod tests {
         }
     }
 
+    /// Labels would be printed over one another, and none be legible.
     #[test]
     fn close_ticks_are_thinned() {
         assert_eq!(

@@ -232,6 +232,7 @@ mod tests {
         assert!(gpus(root.path()).found.contains("driver 550.54.15"));
     }
 
+    /// A job that will not fit would be begun in good faith.
     #[test]
     fn memory_is_read_from_the_system_s_words() {
         let content = "MemTotal: 10 kB\nMemAvailable:   1234 kB\n";

@@ -52,7 +52,15 @@ fn catalogue_models() -> Finding {
 
 /// Whether a directory can be written to, or made, and has room.
 fn directory(name: &'static str, path: &Path, elsewhere: &str) -> Finding {
-    let Some(existing) = path.ancestors().find(|ancestor| ancestor.exists()) else {
+    // The last of a relative path's ancestors is empty: where we are.
+    let mut ancestors = path.ancestors().map(|ancestor| {
+        if ancestor.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            ancestor
+        }
+    });
+    let Some(existing) = ancestors.find(|ancestor| ancestor.exists()) else {
         return Finding::warn(
             name,
             format!("{}: cannot be made", path.display()),
@@ -120,6 +128,7 @@ mod tests {
         let cases = [
             (home.path().to_path_buf(), State::Ok, "free"),
             (home.path().join("a/b"), State::Ok, "(made when first used)"),
+            ("no/such".into(), State::Ok, "(made when first used)"),
             (file.join("models"), State::Warn, "is no directory"),
             ("/proc/models".into(), State::Warn, "cannot be written"),
         ];

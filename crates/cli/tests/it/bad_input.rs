@@ -566,7 +566,7 @@ fn what_cannot_run_says_why() {
         (
             "no number",
             vec!["embed", "in.csv", "--window", "0"],
-            &["--window"],
+            &["--window", "a whole number of at least 1"],
         ),
         (
             "an odd size",
