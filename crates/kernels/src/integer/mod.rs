@@ -234,11 +234,7 @@ impl IntegerLinear {
             let (rows, panels, first) = if by_columns {
                 (0..rows, share(panels, part, parts), 0)
             } else {
-                (
-                    share(rows, part, parts),
-                    0..panels,
-                    room.first(part),
-                )
+                (share(rows, part, parts), 0..panels, room.first(part))
             };
             dispatch_integer(
                 self.isa,
