@@ -1,10 +1,11 @@
 //! CPU compute for transformer encoders: plain functions over slices of f32, as fast as the machine
 //! allows, safe to call.
 //!
-//! What it is: the packed matrix product with fused epilogues ([`Linear`]), attention over texts of
-//! different lengths ([`attention`]), [`layer_norm`], activations, embeddings, pooling, and the few
-//! operators on finished rows. Instructions are chosen at run time ([`Isa`]); one binary runs everywhere.
-//! All of the project's vector `unsafe` lives here, behind checks that return a [`ShapeError`].
+//! What it is: the packed matrix product with fused epilogues, in f32 ([`Linear`]) and in integers
+//! ([`IntegerLinear`]), attention over texts of different lengths ([`attention`]), [`layer_norm`],
+//! activations, embeddings, pooling, and the few operators on finished rows. Instructions are chosen at run
+//! time ([`Isa`]); one binary runs everywhere. All of the project's vector `unsafe` lives here, behind checks
+//! that return a [`ShapeError`].
 //!
 //! What it is not: it knows no models and no files, allocates nothing while computing but
 //! [`AttentionScratch`], which grows to the longest text, and starts no threads ([`peak_gflops`], which

@@ -20,6 +20,14 @@
 //! if in each lane the positive weights sum to at most 258, and the negative ones: 127 · 258 fits 16
 //! bits. The packing sees to it, by taking units from the largest weights of a lane which exceeds that.
 //!
+//! # What was tried
+//!
+//! Larger tiles of rows and columns lose to small ones: on Zen 3 all four vector pipes are taken, by two
+//! multiplications and as many additions in each cycle, and registers that delay additions are worth more than
+//! those that save loads. The 16-bit tile alone does 154 Gop/s of its bound of 207 as the compiler orders it, 169
+//! by hand, and with rows to be quantised and columns to be finished 155. Panels of twice the width and
+//! tiles of three or six rows are within 2 % of that.
+//!
 //! # The same bits
 //!
 //! Integer sums are exact, so that they do not depend on tiles, teams or instruction sets; the floats

@@ -16,7 +16,8 @@ pub(super) const ROW_BLOCK: usize = 96;
 /// first-level cache, from which each row reads them anew.
 const SEGMENT: usize = 512;
 
-/// Rows whose sums are finished together: enough to make the choice of an activation cheap.
+/// Rows whose sums are finished together: enough to make the choice of an activation cheap. With 16, the
+/// 8-bit products lose 3 %.
 const CHUNK: usize = 8;
 
 /// One part's share of `y = epilogue(x·Wᵀ + bias)`: some rows, some panels.
