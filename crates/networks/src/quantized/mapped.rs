@@ -87,3 +87,40 @@ impl<'a> MappedProducts<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{LoadOptions, ModelDirectory, Network, Precision, QuantizeSpec, quantize};
+
+    /// Loading would take the memory of the weights twice, each process its own, and the time of copying.
+    #[test]
+    fn weights_stay_in_the_map_aligned_to_cache_lines() {
+        let place = tempfile::tempdir().unwrap();
+        for model in testing::golden::all() {
+            for precision in [Precision::Near, Precision::Fast] {
+                let out = place.path().join(format!("{}-{precision}", model.name));
+                let spec = QuantizeSpec {
+                    precision,
+                    ..QuantizeSpec::default()
+                };
+                let directory = ModelDirectory::open(&model.directory).unwrap();
+                quantize(&directory, &out, &spec).unwrap().place().unwrap();
+                let directory = ModelDirectory::open(&out).unwrap();
+                let network = Network::load(&directory, &LoadOptions::default()).unwrap();
+                let mut products = 0;
+                for (name, linear) in network.integer_products() {
+                    let weights = &linear.parts().weights;
+                    let shown = format!("{weights:?}");
+                    assert!(
+                        shown.contains("owned: false"),
+                        "{} {name}: {shown}",
+                        model.name
+                    );
+                    assert_eq!(weights.as_ptr() as usize % 64, 0, "{} {name}", model.name);
+                    products += 1;
+                }
+                assert_eq!(products, 4 * model.layers, "{}", model.name);
+            }
+        }
+    }
+}
