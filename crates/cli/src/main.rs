@@ -13,6 +13,7 @@ mod interrupt;
 mod job;
 mod models;
 mod plan;
+mod quantize;
 mod table;
 
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ fn run(line: CommandLine, typed: Typed, console: &Console) -> anyhow::Result<End
         Command::Rerank(args) => return job(Some(Task::Rerank), args, typed),
         Command::Tag(args) => return job(Some(Task::Tag), args, typed),
         Command::Bench(args) => bench::run(&args, &general, &typed, console)?,
+        Command::Quantize(args) => quantize::run(&args, &general, console)?,
         Command::Doctor(args) => doctor::run(&args, &general)?,
         Command::Models(args) => models::run(&args)?,
         Command::Cache(args) => cache::run(&args, console)?,

@@ -54,7 +54,7 @@ pub struct ModelBuilder {
     cache_dir_bytes: u64,
     access: NetworkAccess,
     isa: Option<Isa>,
-    precision: Precision,
+    precision: Option<Precision>,
     profile: ProfileUse,
 }
 
@@ -100,7 +100,7 @@ impl ModelBuilder {
             cache_dir_bytes: DEFAULT_DISK_CACHE_BYTES,
             access: NetworkAccess::Allowed,
             isa: None,
-            precision: Precision::Exact,
+            precision: None,
             profile: ProfileUse::Saved,
         }
     }
@@ -229,7 +229,8 @@ impl ModelBuilder {
         self
     }
 
-    /// How exactly the encoder computes; [`Precision::Exact`] if not set.
+    /// How exactly the encoder computes. If not set: what the directory was quantised for, and
+    /// [`Precision::Exact`] where it is a model as it was trained.
     ///
     /// ```no_run
     /// use batchwright_engine::{Model, Precision};
@@ -238,7 +239,7 @@ impl ModelBuilder {
     /// # Ok::<(), batchwright_engine::Error>(())
     /// ```
     pub fn precision(mut self, precision: Precision) -> Self {
-        self.precision = precision;
+        self.precision = Some(precision);
         self
     }
 
@@ -269,6 +270,14 @@ impl ModelBuilder {
         self.load_directory(&resolved.directory, resolved.source)
     }
 
+    /// Loads the model in this directory, whatever the builder was given as its name.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_from(self, directory: &Path) -> Result<Model, Error> {
+        self.load_directory(directory, "directory".to_owned())
+    }
+
     fn load_directory(self, path: &Path, source: String) -> Result<Model, Error> {
         let isa = self.checked_isa()?;
         let threads = self.checked_threads()?;
@@ -288,20 +297,35 @@ impl ModelBuilder {
             normalize: self.normalize,
             dimensions: self.dimensions,
         };
-        let fingerprint = directory.fingerprint()?;
-        let network = Network::load(&directory, &load)?;
-        let tokenizer = Tokenizer::from_file(
-            directory.tokenizer_path(),
-            Limits {
+        let read = || {
+            let limits = Limits {
                 max_tokens: directory.max_tokens(),
-            },
-        )?;
+            };
+            let tokenizer = Tokenizer::from_file(directory.tokenizer_path(), limits);
+            (directory.fingerprint(), tokenizer)
+        };
+        // The vocabulary takes as long as mapped weights do: side by side, where there are threads.
+        let (network, (fingerprint, tokenizer)) = std::thread::scope(|scope| match threads {
+            1 => (Network::load(&directory, &load), read()),
+            _ => {
+                let other = std::thread::Builder::new().spawn_scoped(scope, read);
+                let network = Network::load(&directory, &load);
+                let rest = match other.map(std::thread::ScopedJoinHandle::join) {
+                    Ok(Ok(rest)) => rest,
+                    Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                    // A thread that the system refuses makes loading slower, nothing else.
+                    Err(_) => read(),
+                };
+                (network, rest)
+            }
+        });
+        let (network, fingerprint, tokenizer) = (network?, fingerprint?, tokenizer?);
 
         let prompt_tokens = match (directory.prompt_pooling(), &encode.prompt) {
             (PromptPooling::Excluded, Some(prompt)) => tokens_of_prompt(&tokenizer, prompt)?,
             _ => 0,
         };
-        let computed = self.computed(task);
+        let computed = self.computed(task, network.precision());
         let parts = [
             fingerprint.as_slice(),
             isa.name().as_bytes(),
@@ -393,10 +417,10 @@ impl ModelBuilder {
     }
 
     /// The options that change what the network computes for given tokens, as names and values.
-    fn computed(&self, task: Task) -> Vec<(&'static str, String)> {
+    fn computed(&self, task: Task, precision: Precision) -> Vec<(&'static str, String)> {
         let mut computed = vec![
             ("task", task.to_string()),
-            ("precision", self.precision.to_string()),
+            ("precision", precision.to_string()),
         ];
         if task == Task::Embed {
             computed.extend([

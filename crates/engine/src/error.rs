@@ -17,6 +17,9 @@ pub enum Error {
     /// The model's files could not be used.
     #[error(transparent)]
     Model(#[from] networks::ModelError),
+    /// The model could not be quantised.
+    #[error(transparent)]
+    Quantize(#[from] networks::QuantizeError),
     /// The tokenizer could not be used.
     #[error(transparent)]
     Tokenizer(#[from] text::TextError),

@@ -27,6 +27,7 @@
 //!
 //! A row's answer has the same bits whatever rows ran beside it, at any number of threads.
 
+mod agreement;
 mod answer;
 mod benchmark;
 mod builder;
@@ -45,6 +46,7 @@ mod progress;
 mod stream;
 mod team;
 
+pub use agreement::{Accuracy, Agreement, Comparison, Likeness};
 pub use answer::{Answer, Origin};
 pub use benchmark::{BenchmarkReport, BenchmarkSpec, BudgetResult, Latency};
 pub use builder::{
@@ -60,8 +62,9 @@ pub use machine::{Machine, available_threads};
 pub use memory::MemoryStats;
 pub use model::Model;
 pub use networks::{
-    Cost, EncoderConfig, Family, LetterCase, ModelDirectory, ModelError, Normalize, Operator,
-    OperatorProfile, Precision, ProblemType, PromptPooling, Prompts, ScoreActivation, Task,
+    Cost, EncoderConfig, Family, IfThere, LetterCase, ModelDirectory, ModelError, Normalize,
+    Operator, OperatorProfile, Precision, ProblemType, ProductChoice, PromptPooling, Prompts,
+    QuantizeError, QuantizeSpec, ScoreActivation, Staged, Task, UnknownProduct,
 };
 pub use pipeline::{AnsweredWindow, Window, Windows};
 pub use prediction::{LabelScore, Prediction, Rendering, Scores};

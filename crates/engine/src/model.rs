@@ -1,10 +1,11 @@
 //! A loaded model.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use kernels::Isa;
-use networks::{ModelDirectory, OperatorProfile, Precision, Task};
+use networks::{ModelDirectory, OperatorProfile, Precision, QuantizeSpec, Staged, Task};
 use text::Input;
 use text::entities::Entity;
 
@@ -388,6 +389,32 @@ impl Model {
             Input::Pair(first, second) => Input::Pair(format!("{row} {first}"), second.clone()),
         });
         self.windows_of(inputs, settings).for_each(drop);
+    }
+
+    /// Writes a quantised copy of the model's directory: its products packed as integers, ready to be mapped.
+    /// What comes back can be loaded ([`ModelBuilder::load_from`] its path) and compared
+    /// ([`Comparison`](crate::Comparison)) before [`Staged::place`] brings it to `target`; dropped, it is gone.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), batchwright_engine::Error> {
+    /// use batchwright_engine::{Comparison, Input, Model, QuantizeSpec};
+    ///
+    /// let exact = Model::builder("all-MiniLM-L6-v2").load()?;
+    /// let staged = exact.quantize("minilm-fast".as_ref(), &QuantizeSpec::default())?;
+    /// let fast = Model::builder("minilm-fast").load_from(staged.path())?;
+    /// let mut comparison = Comparison::new(&exact, &fast)?;
+    /// comparison.add(vec![Input::from("turn on the lights")], &[]);
+    /// if comparison.finish().value() > 0.99 {
+    ///     staged.place()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`networks::quantize`].
+    pub fn quantize(&self, target: &Path, spec: &QuantizeSpec) -> Result<Staged, Error> {
+        Ok(networks::quantize(&self.core.directory, target, spec)?)
     }
 
     /// What the cache holds and has done.

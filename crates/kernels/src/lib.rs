@@ -72,7 +72,7 @@ pub use activation::{Activation, activate, sigmoid};
 pub use attention::{AttentionInput, AttentionScratch, PositionBias, attention};
 pub use embedding::{EmbeddingIds, EmbeddingTables, embed};
 pub use error::ShapeError;
-pub use integer::{IntegerLinear, IntegerParts, PackedBytes, QuantizeScratch, Width};
+pub use integer::{IntegerLinear, IntegerParts, PackedBytes, PanelShape, QuantizeScratch, Width};
 pub use isa::{Isa, UnknownIsa};
 pub use layer_norm::{LayerNorm, layer_norm};
 pub use linear::{Epilogue, Linear, LinearPart};

@@ -34,7 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let budget = arguments.next().map_or(Ok(384), |tokens| tokens.parse())?;
     let precision = arguments
         .next()
-        .map_or(Ok(Precision::Exact), |name| name.parse())?;
+        .map(|name| name.parse::<Precision>())
+        .transpose()?;
     let started = Instant::now();
     let directory = ModelDirectory::open(Path::new(&path))?;
     let options = LoadOptions {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::precision::Precision;
 use crate::task::Task;
 
 /// Why a model directory could not be opened or loaded.
@@ -155,6 +156,40 @@ pub enum ModelError {
         asked: usize,
         /// The number of dimensions there are.
         width: usize,
+    },
+    /// A quantised directory was loaded with another precision than it was made for.
+    #[error(
+        "{}: was quantised as `{quantized}`, so it cannot compute in `{asked}`; leave the precision out, or \
+         load the original model", path.display()
+    )]
+    PrecisionFixed {
+        /// The directory.
+        path: PathBuf,
+        /// The precision asked for.
+        asked: Precision,
+        /// The precision that it was quantised for.
+        quantized: Precision,
+    },
+    /// A quantised directory is of another version, or of another program.
+    #[error(
+        "{}: was written by {program} with {found}; quantise the original model again: batchwright quantize \
+         MODEL -o OUT", path.display()
+    )]
+    QuantizedFormat {
+        /// The manifest.
+        path: PathBuf,
+        /// What it has, and what is read.
+        found: String,
+        /// The program that wrote it.
+        program: String,
+    },
+    /// A file of a quantised directory is not what was written.
+    #[error("{}: {problem}; quantise the original model again: batchwright quantize MODEL -o OUT", path.display())]
+    QuantizedFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A kernel refused the weights' shape.
     #[error("{}: {message}", path.display())]

@@ -39,6 +39,7 @@ mod heads;
 mod network;
 mod precision;
 mod profile;
+mod quantized;
 mod task;
 mod weights;
 mod workspace;
@@ -51,5 +52,8 @@ pub use kernels::{Activation, Isa, Pooling};
 pub use network::{LoadOptions, Network};
 pub use precision::{Precision, UnknownPrecision};
 pub use profile::{Cost, Operator, OperatorProfile};
+pub use quantized::{
+    IfThere, ProductChoice, QuantizeError, QuantizeSpec, Staged, UnknownProduct, quantize,
+};
 pub use task::{Normalize, ProblemType, ScoreActivation, Task};
 pub use workspace::Workspace;

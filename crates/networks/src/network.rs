@@ -1,14 +1,15 @@
 //! A model, loaded: encoder and head.
 
-use kernels::{Cpu, Isa, Pooling, Team};
+use kernels::{Cpu, IntegerLinear, Isa, Pooling, Team};
 
 use crate::batch::TokenBatch;
 use crate::directory::{EncoderConfig, Head as SavedHead, ModelDirectory};
-use crate::encoder::{Encoder, Rows};
+use crate::encoder::{Encoder, ProductSource, Rows};
 use crate::error::{ModelError, RunError};
 use crate::heads::{EmbeddingHead, SequenceHead, TokenHead};
 use crate::precision::Precision;
 use crate::profile::Operator;
+use crate::quantized::{self, MappedProducts, ProductName};
 use crate::task::{Normalize, Task};
 use crate::weights::Weights;
 use crate::workspace::Workspace;
@@ -18,8 +19,9 @@ use crate::workspace::Workspace;
 pub struct LoadOptions {
     /// The instruction set that the weights are packed for and the operators use.
     pub isa: Isa,
-    /// How exactly the encoder computes.
-    pub precision: Precision,
+    /// How exactly the encoder computes; `None` for what the directory was quantised for, and
+    /// [`Precision::Exact`] where it was not.
+    pub precision: Option<Precision>,
     /// The task; `None` for the one that the model was made for. Every model can embed.
     pub task: Option<Task>,
     /// Pooling of embeddings; `None` for the model's own.
@@ -35,7 +37,7 @@ impl Default for LoadOptions {
     fn default() -> Self {
         LoadOptions {
             isa: Isa::detect(),
-            precision: Precision::Exact,
+            precision: None,
             task: None,
             pooling: None,
             normalize: None,
@@ -75,28 +77,57 @@ enum Head {
 }
 
 impl Network {
-    /// Maps the weights, checks every tensor's name, shape and type, and packs the matrices.
+    /// Maps the weights, checks every tensor's name, shape and type, and packs the matrices. Those of a
+    /// quantised directory are packed already: they are checked against their sum and used where they
+    /// are mapped.
     ///
     /// # Errors
-    /// A damaged weight file; a tensor that is missing or has another shape or type than the
+    /// Another precision than the directory was quantised for; a damaged weight file; a tensor that is missing or has another shape or type than the
     /// configuration implies; a task for which the model has no head; more dimensions than it has.
     pub fn load(directory: &ModelDirectory, options: &LoadOptions) -> Result<Network, ModelError> {
+        let Some(manifest) = directory.quantized() else {
+            let weights = Weights::open(directory.path(), directory.encoder_folder())?;
+            let source = ProductSource::Packed {
+                precision: options.precision.unwrap_or_default(),
+                near: &[],
+            };
+            return Network::build(directory, &weights, source, options);
+        };
+        if let Some(asked) = options.precision.filter(|&it| it != manifest.precision) {
+            return Err(ModelError::PrecisionFixed {
+                path: directory.path().to_owned(),
+                asked,
+                quantized: manifest.precision,
+            });
+        }
+        manifest.check_weights(directory.path())?;
+        let weights = Weights::open_file(directory.path().join(quantized::WEIGHTS))?;
+        let source = ProductSource::Mapped(MappedProducts::new(manifest, &weights));
+        Network::build(directory, &weights, source, options)
+    }
+
+    /// Builds the network from opened weights, its products from `source`.
+    pub(crate) fn build(
+        directory: &ModelDirectory,
+        weights: &Weights,
+        source: ProductSource<'_>,
+        options: &LoadOptions,
+    ) -> Result<Network, ModelError> {
         let task = options.task.unwrap_or_else(|| directory.task());
         check_task(directory, task)?;
         let config = directory.config();
-        let weights = Weights::open(directory.path(), directory.encoder_folder())?;
-        let encoder = Encoder::load((options.isa, options.precision), &weights, config)?;
+        let encoder = Encoder::load((options.isa, source), weights, config)?;
         let (isa, labels) = (options.isa, directory.labels().len());
         let head = match task {
             Task::Embed => Head::Embedding(EmbeddingHead::load(directory, options)?),
             Task::Classify | Task::Rerank => {
-                Head::Sequence(SequenceHead::load(isa, &weights, config, labels)?)
+                Head::Sequence(SequenceHead::load(isa, weights, config, labels)?)
             }
-            Task::Tag => Head::Token(TokenHead::load(isa, &weights, config, labels)?),
+            Task::Tag => Head::Token(TokenHead::load(isa, weights, config, labels)?),
         };
         Ok(Network {
             isa,
-            precision: options.precision,
+            precision: source.precision(),
             task,
             encoder,
             head,
@@ -164,6 +195,11 @@ impl Network {
             states.push(state.to_vec())
         })?;
         Ok(states)
+    }
+
+    /// The encoder's products that are integers.
+    pub(crate) fn integer_products(&self) -> impl Iterator<Item = (ProductName, &IntegerLinear)> {
+        self.encoder.integer_products()
     }
 
     /// The encoder's sizes and constants: `hidden`, `intermediate`, `layers` and the rest.

@@ -6,7 +6,9 @@ use std::str::FromStr;
 /// How exactly the encoder's matrix products are computed; all else is f32 always.
 ///
 /// A row's answer depends on that row alone in every precision, bit for bit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// f32: what PyTorch computes, to its rounding.

@@ -18,9 +18,9 @@ pub(crate) struct ModelArgs {
     /// What becomes of a text that is too long: it is cut, or its row carries an error
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnLongName::Truncate)]
     pub(crate) on_long: OnLongName,
-    /// How exactly to compute: the closer, the slower
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = PrecisionName::Exact)]
-    pub(crate) precision: PrecisionName,
+    /// How exactly to compute: the closer, the slower; by default exact, or what the model was quantised for
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub(crate) precision: Option<PrecisionName>,
     /// Words to put before every text
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,

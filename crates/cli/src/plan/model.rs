@@ -37,8 +37,10 @@ pub(crate) fn builder(
 ) -> anyhow::Result<ModelBuilder> {
     let mut model = Model::builder(name)
         .truncate(args.truncate.into())
-        .on_long(args.on_long.into())
-        .precision(args.precision.into());
+        .on_long(args.on_long.into());
+    if let Some(precision) = args.precision {
+        model = model.precision(precision.into());
+    }
     if let Some(tokens) = args.max_tokens {
         model = model.max_tokens(tokens);
     }

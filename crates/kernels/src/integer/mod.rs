@@ -46,7 +46,7 @@ pub use weights::{IntegerParts, PackedBytes};
 use crate::error::{ShapeError, check_length, check_product, check_rows};
 use crate::isa::Isa;
 use crate::linear::{Epilogue, LinearPart};
-use crate::simd::integer::dispatch_integer;
+use crate::simd::integer::{GROUP, PANEL8, PANEL16, dispatch_integer};
 use crate::team::{Shared, Team, run_parts, share};
 use product::{IntegerProduct, QuantizeOnly, ROW_BLOCK};
 use rows::RowRoom;
@@ -64,6 +64,37 @@ pub enum Width {
     Int16,
     /// The precision *fast*.
     Int8,
+}
+
+impl Width {
+    /// How the packed weights of this width lie.
+    #[must_use]
+    pub const fn panels(self) -> PanelShape {
+        match self {
+            Width::Int8 => PanelShape {
+                columns: PANEL8,
+                together: 4,
+                depth: GROUP,
+            },
+            Width::Int16 => PanelShape {
+                columns: PANEL16,
+                together: 2,
+                depth: weights::STEP16,
+            },
+        }
+    }
+}
+
+/// How packed weights lie: `[out / columns][in / together][columns][together]`. What a file records, so that
+/// weights which another version packed in another way are not taken for ours.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct PanelShape {
+    /// Columns of a panel; `out` is padded to a multiple.
+    pub columns: usize,
+    /// Values of a column that lie side by side.
+    pub together: usize,
+    /// `in` is padded to a multiple.
+    pub depth: usize,
 }
 
 /// The weights of a `torch.nn.Linear`, as packed integers.

@@ -16,7 +16,7 @@ const LEVELS8: i32 = 127;
 /// Values of K whose 16-bit products are added up as integers, and which share a scale in a row.
 const BLOCK16: usize = 384;
 /// K of 16-bit panels is padded to a multiple: what the micro-kernel takes at a time.
-const STEP16: usize = 8;
+pub(super) const STEP16: usize = 8;
 /// The largest block of 8-bit rows: 256 · 127 is the largest sum of weights in 16 bits.
 const LARGEST_BLOCK8: usize = 256;
 /// The largest factor of a block, so that factor · zero point fits 16 bits for points up to 255.

@@ -21,6 +21,8 @@ pub use prompts::Prompts;
 
 use crate::error::ModelError;
 use crate::families::Family;
+use crate::precision::Precision;
+use crate::quantized::{self, Manifest};
 use crate::task::{Normalize, ProblemType, ScoreActivation, Task};
 use declared::Declared;
 use json::{Flag, JsonFile};
@@ -71,7 +73,11 @@ pub struct ModelDirectory {
     prompts: Prompts,
     letter_case: LetterCase,
     max_tokens: usize,
+    /// Every file that determines answers but the encoder's weights, whether there or not.
     files: Vec<PathBuf>,
+    /// The encoder's weights.
+    weights: Vec<PathBuf>,
+    quantized: Option<Manifest>,
 }
 
 impl ModelDirectory {
@@ -88,6 +94,7 @@ impl ModelDirectory {
                 remedy: "pass a directory in Hugging Face layout".to_owned(),
             });
         }
+        let quantized = Manifest::read(root)?;
         let modules = Modules::read(root)?;
         let mut files = modules
             .as_ref()
@@ -154,7 +161,14 @@ impl ModelDirectory {
         let max_tokens = max_tokens(&config, transformer.as_ref(), tokenizer_config.as_ref())?;
 
         let after = modules.map(|modules| modules.after).unwrap_or_default();
-        files.extend(crate::weights::files(root, &folder)?);
+        let weights = match &quantized {
+            // They are checked when they are loaded, and the manifest stands for them.
+            Some(_) => Vec::new(),
+            None => crate::weights::files(root, &folder)?,
+        };
+        if quantized.is_some() {
+            files.push(quantized::MANIFEST.into());
+        }
         for module in &after {
             if let AfterPooling::Dense(dense) = module {
                 files.extend(crate::weights::files(root, &dense.folder)?);
@@ -177,6 +191,8 @@ impl ModelDirectory {
             letter_case,
             max_tokens,
             files,
+            weights,
+            quantized,
         })
     }
 
@@ -246,12 +262,15 @@ impl ModelDirectory {
     }
 
     /// BLAKE3 over every file that determines the answers: configuration, tokenizer, weights.
-    /// Reads all of them (about 1 GB/s); keep the result.
+    /// Reads all of them (about 1 GB/s); keep the result. For a quantised directory that is quick: its
+    /// manifest stands for the weights, which are checked against it when they are loaded.
     ///
     /// # Errors
     /// A file that cannot be read.
     pub fn fingerprint(&self) -> Result<[u8; 32], ModelError> {
-        fingerprint::fingerprint(&self.root, &self.files)
+        let mut files = self.files.clone();
+        files.extend_from_slice(&self.weights);
+        fingerprint::fingerprint(&self.root, &files)
     }
 
     /// Whether the model's own modules end in a normalisation.
@@ -260,6 +279,22 @@ impl ModelDirectory {
             Some(AfterPooling::Normalize) => Normalize::Yes,
             Some(AfterPooling::Dense(_)) | None => Normalize::No,
         }
+    }
+
+    /// The precision that the directory was quantised for; `None` for a model as it was trained.
+    pub fn quantized_precision(&self) -> Option<Precision> {
+        self.quantized.as_ref().map(|manifest| manifest.precision)
+    }
+
+    /// The manifest of a quantised directory.
+    pub(crate) fn quantized(&self) -> Option<&Manifest> {
+        self.quantized.as_ref()
+    }
+
+    /// Every file that determines answers but the encoder's weights, relative to the directory; some may
+    /// not be there.
+    pub(crate) fn small_files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     pub(crate) fn head(&self) -> Head {

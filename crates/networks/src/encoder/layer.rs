@@ -3,13 +3,14 @@
 use kernels::{AttentionInput, Cpu, Epilogue, Isa, Linear, LinearPart, PositionBias};
 
 use super::Rows;
-use super::product::Product;
+use super::product::{Product, ProductSource};
 use super::slices::{part, part_mut};
 use crate::directory::EncoderConfig;
 use crate::error::{ModelError, RunError};
 use crate::families::LayerNames;
 use crate::precision::Precision;
 use crate::profile::Operator;
+use crate::quantized::{ProductName, ProductPart};
 use crate::weights::{Norm, Scope};
 use crate::workspace::Workspace;
 
@@ -30,28 +31,54 @@ pub(crate) struct Layer {
 
 impl Layer {
     pub(crate) fn load(
-        how: (Isa, Precision),
-        scope: &Scope<'_>,
-        names: &LayerNames,
+        (isa, source): (Isa, ProductSource<'_>),
+        encoder: &Scope<'_>,
+        layer: usize,
         config: &EncoderConfig,
     ) -> Result<Layer, ModelError> {
+        let names = &config.family.layout().layers;
+        let scope = &encoder.within(&format!("{}{layer}.", names.stem));
         let (hidden, inner) = (config.hidden, config.intermediate);
-        let product = |name, sizes| Product::load(how, scope, name, sizes);
+        let product = |part, name, sizes| {
+            source.product(isa, ProductName { layer, part }, sizes, |precision| {
+                Product::from_layer((isa, precision), scope, name, sizes)
+            })
+        };
+        let qkv = ProductName {
+            layer,
+            part: ProductPart::QueriesKeysValues,
+        };
         Ok(Layer {
-            qkv: load_qkv(how, scope, names, config)?,
-            attention_output: product(names.attention_output, [hidden, hidden])?,
+            qkv: source.product(isa, qkv, [3 * hidden, hidden], |precision| {
+                load_qkv((isa, precision), scope, names, config)
+            })?,
+            attention_output: product(
+                ProductPart::Output,
+                names.attention_output,
+                [hidden, hidden],
+            )?,
             attention_norm: scope.norm(names.attention_norm, hidden)?,
-            up: product(names.up, [inner, hidden])?,
-            down: product(names.down, [hidden, inner])?,
+            up: product(ProductPart::Up, names.up, [inner, hidden])?,
+            down: product(ProductPart::Down, names.down, [hidden, inner])?,
             output_norm: scope.norm(names.output_norm, hidden)?,
         })
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        [&self.qkv, &self.attention_output, &self.up, &self.down]
-            .into_iter()
-            .map(Product::bytes)
-            .sum()
+        self.products().map(|(_, product)| product.bytes()).sum()
+    }
+
+    /// The products, by the names that they have in quantised directories.
+    pub(crate) fn products(&self) -> impl Iterator<Item = (ProductPart, &Product)> {
+        ProductPart::ALL.into_iter().map(|part| {
+            let product = match part {
+                ProductPart::QueriesKeysValues => &self.qkv,
+                ProductPart::Output => &self.attention_output,
+                ProductPart::Up => &self.up,
+                ProductPart::Down => &self.down,
+            };
+            (part, product)
+        })
     }
 
     /// From the first `rows` rows of `ws.x` to those of `ws.qkv`.

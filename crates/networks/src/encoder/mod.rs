@@ -12,19 +12,21 @@ mod product;
 mod relative;
 mod slices;
 
-use kernels::{Cpu, Isa, PositionBias};
+use kernels::{Cpu, IntegerLinear, Isa, PositionBias};
 
 use crate::batch::TokenBatch;
 use crate::directory::EncoderConfig;
 use crate::error::{ModelError, RunError};
-use crate::precision::Precision;
 use crate::profile::Operator;
+use crate::quantized::ProductName;
 use crate::weights::Weights;
 use crate::workspace::Workspace;
 pub(crate) use distinct::Distinct;
 use embeddings::Embeddings;
 pub(crate) use layer::load_linear;
 use layer::{Layer, Step};
+use product::Product;
+pub(crate) use product::ProductSource;
 use relative::RelativeBias;
 pub(crate) use slices::{part, part_mut};
 
@@ -48,7 +50,7 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn load(
-        how: (Isa, Precision),
+        how: (Isa, ProductSource<'_>),
         weights: &Weights,
         config: &EncoderConfig,
     ) -> Result<Encoder, ModelError> {
@@ -60,10 +62,7 @@ impl Encoder {
             .map(|name| RelativeBias::load(&scope, name, config.heads))
             .transpose()?;
         let layers = (0..config.layers)
-            .map(|index| {
-                let scope = scope.within(&format!("{}{index}.", layout.layers.stem));
-                Layer::load(how, &scope, &layout.layers, config)
-            })
+            .map(|index| Layer::load(how, &scope, index, config))
             .collect::<Result<Vec<Layer>, ModelError>>()?;
         Ok(Encoder {
             config: config.clone(),
@@ -79,6 +78,19 @@ impl Encoder {
 
     pub(crate) fn bytes(&self) -> usize {
         self.embeddings.bytes() + self.layers.iter().map(Layer::bytes).sum::<usize>()
+    }
+
+    /// The products that are integers.
+    pub(crate) fn integer_products(&self) -> impl Iterator<Item = (ProductName, &IntegerLinear)> {
+        let layers = self.layers.iter().enumerate();
+        layers.flat_map(|(layer, products)| {
+            products
+                .products()
+                .filter_map(move |(part, product)| match product {
+                    Product::Float(_) => None,
+                    Product::Integer(linear) => Some((ProductName { layer, part }, linear)),
+                })
+        })
     }
 
     /// Leaves the last hidden state in `ws.x`: `[tokens][hidden]`, or `[texts][hidden]` with

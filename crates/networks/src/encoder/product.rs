@@ -1,4 +1,4 @@
-//! A layer's matrix product in the precision asked for.
+//! A layer's matrix product in the precision asked for, packed from floats or mapped as it was packed.
 
 use kernels::{
     Epilogue, IntegerLinear, Isa, Linear, LinearPart, QuantizeScratch, ShapeError, Team, Width,
@@ -6,7 +6,51 @@ use kernels::{
 
 use crate::error::ModelError;
 use crate::precision::Precision;
+use crate::quantized::{MappedProducts, ProductChoice, ProductName};
 use crate::weights::Scope;
+
+/// Where the encoder's products come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ProductSource<'a> {
+    /// They are packed from the model's own weights.
+    Packed {
+        precision: Precision,
+        /// Those that are no coarser than [`Precision::Near`].
+        near: &'a [ProductChoice],
+    },
+    /// They were packed before.
+    Mapped(MappedProducts<'a>),
+}
+
+impl ProductSource<'_> {
+    /// The precision as a whole; single products may be closer.
+    pub(crate) fn precision(&self) -> Precision {
+        match self {
+            ProductSource::Packed { precision, .. } => *precision,
+            ProductSource::Mapped(mapped) => mapped.precision(),
+        }
+    }
+
+    /// The product `name` of `[out_features, in_features]`, from `pack` where it has to be packed.
+    pub(super) fn product(
+        &self,
+        isa: Isa,
+        name: ProductName,
+        sizes: [usize; 2],
+        pack: impl FnOnce(Precision) -> Result<Product, ModelError>,
+    ) -> Result<Product, ModelError> {
+        match self {
+            ProductSource::Mapped(mapped) => mapped.product(isa, name, sizes).map(Product::Integer),
+            ProductSource::Packed { precision, near } => {
+                let kept = near.iter().any(|choice| choice.has(name));
+                pack(match precision {
+                    Precision::Fast if kept => Precision::Near,
+                    precision => *precision,
+                })
+            }
+        }
+    }
+}
 
 /// Packed weights, in f32 or as integers.
 #[derive(Debug)]
@@ -33,8 +77,8 @@ impl Product {
         IntegerLinear::pack(isa, width, parts, in_features).map(Product::Integer)
     }
 
-    /// The linear layer `name`, its pages given back.
-    pub(crate) fn load(
+    /// The linear layer `name` of the model, its pages given back.
+    pub(crate) fn from_layer(
         (isa, precision): (Isa, Precision),
         scope: &Scope<'_>,
         name: &str,

@@ -169,6 +169,20 @@ pub(crate) struct LayerNames {
     pub(crate) output_norm: &'static str,
 }
 
+impl LayerNames {
+    /// The layers whose weights are packed into products.
+    pub(crate) fn products(&self) -> [&'static str; 6] {
+        [
+            self.query,
+            self.key,
+            self.value,
+            self.attention_output,
+            self.up,
+            self.down,
+        ]
+    }
+}
+
 /// A head: an optional dense layer with its activation, then the layer of the logits.
 #[derive(Debug)]
 pub(crate) struct HeadNames {

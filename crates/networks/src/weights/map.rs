@@ -115,3 +115,9 @@ impl MappedFile {
         let _ = range;
     }
 }
+
+impl AsRef<[u8]> for MappedFile {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
+}

@@ -8,6 +8,7 @@ mod map;
 mod scope;
 mod tensor;
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::directory::modules::inside;
 use crate::error::ModelError;
 use map::{Entry, MappedFile};
 pub(crate) use scope::{Norm, Scope};
-pub(crate) use tensor::{Table, Tensor};
+pub(crate) use tensor::{RawTensor, Table, Tensor};
 
 const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -88,6 +89,8 @@ pub(crate) struct Weights {
     place: PathBuf,
     files: Vec<Arc<MappedFile>>,
     entries: HashMap<String, (usize, Entry)>,
+    /// Names of the tensors that were found: what a copy of the model must hold.
+    used: RefCell<BTreeSet<String>>,
 }
 
 impl Weights {
@@ -101,10 +104,20 @@ impl Weights {
             [only] => only.clone(),
             _ => root.join(folder),
         };
+        Weights::map(place, paths)
+    }
+
+    /// Opens a single file.
+    pub(crate) fn open_file(path: PathBuf) -> Result<Weights, ModelError> {
+        Weights::map(path.clone(), vec![path])
+    }
+
+    fn map(place: PathBuf, paths: Vec<PathBuf>) -> Result<Weights, ModelError> {
         let mut weights = Weights {
             place,
             files: Vec::new(),
             entries: HashMap::new(),
+            used: RefCell::default(),
         };
         for path in paths {
             let (file, entries) = MappedFile::open(&path)?;
@@ -142,9 +155,24 @@ impl Weights {
         self.entries.contains_key(name)
     }
 
-    fn find(&self, name: &str) -> Option<Tensor<'_>> {
+    /// The tensor with this very name.
+    pub(crate) fn find(&self, name: &str) -> Option<Tensor<'_>> {
         let (file, entry) = self.entries.get(name)?;
+        self.used.borrow_mut().insert(name.to_owned());
         self.files.get(*file).map(|file| Tensor::new(file, entry))
+    }
+
+    /// The tensor with this very name, whatever its type.
+    pub(crate) fn raw(&self, name: &str) -> Option<RawTensor<'_>> {
+        let (file, entry) = self.entries.get(name)?;
+        self.files
+            .get(*file)
+            .map(|file| RawTensor::new(file, entry))
+    }
+
+    /// The names of all tensors that were found so far.
+    pub(crate) fn used(&self) -> BTreeSet<String> {
+        self.used.borrow().clone()
     }
 
     /// A few of the names, for a message about one that is not there.

@@ -79,6 +79,42 @@ impl<'w> Tensor<'w> {
     }
 }
 
+/// A tensor of any type, as the bytes that it is: packed weights.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawTensor<'w> {
+    file: &'w Arc<MappedFile>,
+    entry: &'w Entry,
+}
+
+impl<'w> RawTensor<'w> {
+    pub(super) fn new(file: &'w Arc<MappedFile>, entry: &'w Entry) -> RawTensor<'w> {
+        RawTensor { file, entry }
+    }
+
+    pub(crate) fn dtype(&self) -> Dtype {
+        self.entry.dtype
+    }
+
+    /// The bytes where they are: the map, and their place in it.
+    pub(crate) fn shared(&self) -> (Arc<dyn AsRef<[u8]> + Send + Sync>, Range<usize>) {
+        let owner: Arc<MappedFile> = Arc::clone(self.file);
+        (owner, self.entry.bytes.clone())
+    }
+
+    /// A copy of the bytes as numbers.
+    pub(crate) fn numbers<T: kernels::Number + Default, const N: usize>(
+        &self,
+        number: impl Fn([u8; N]) -> T,
+    ) -> kernels::AlignedVec<T> {
+        let (elements, _) = self.file.bytes(&self.entry.bytes).as_chunks::<N>();
+        let mut numbers = kernels::AlignedVec::new_zeroed(elements.len());
+        for (to, element) in numbers.iter_mut().zip(elements) {
+            *to = number(*element);
+        }
+        numbers
+    }
+}
+
 fn convert<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
     let (elements, _) = bytes.as_chunks::<N>();
     elements.iter().map(|element| number(*element)).collect()

@@ -58,7 +58,7 @@ fn a_text_has_the_same_bits_in_any_batch_and_team() {
             let directory = ModelDirectory::open(&model.directory).unwrap();
             let options = LoadOptions {
                 isa,
-                precision,
+                precision: Some(precision),
                 ..LoadOptions::default()
             };
             let network = Network::load(&directory, &options).unwrap();

@@ -11,4 +11,5 @@ mod golden;
 mod invariants;
 mod layouts;
 mod minilm;
+mod quantized;
 mod team;

@@ -75,7 +75,7 @@ fn vectors_are_those_of_sentence_transformers() {
     {
         let options = LoadOptions {
             isa,
-            precision,
+            precision: Some(precision),
             ..LoadOptions::default()
         };
         let network = Network::load(&directory, &options).unwrap();
@@ -118,7 +118,7 @@ fn answers_have_the_same_bits_alone_together_and_in_teams() {
 
 fn same_bits(directory: &ModelDirectory, precision: Precision) {
     let options = LoadOptions {
-        precision,
+        precision: Some(precision),
         ..LoadOptions::default()
     };
     let network = Network::load(directory, &options).unwrap();
