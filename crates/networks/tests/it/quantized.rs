@@ -152,7 +152,7 @@ fn chosen_products_stay_near() {
 #[test]
 fn what_is_not_as_it_was_written_is_refused() {
     let (_place, out) = quantized(
-        &copy("bert-embed").path().to_owned(),
+        copy("bert-embed").path(),
         &spec(Precision::Fast),
     );
     let error = |out: &Path| load(out, &LoadOptions::default()).unwrap_err();
