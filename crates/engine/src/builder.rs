@@ -342,7 +342,7 @@ impl ModelBuilder {
             .as_ref()
             .map(|path| DiskFile::new(path, &scope.name(), self.cache_dir_bytes));
         let cache = Cache::open(self.cache_limits(), file.as_ref())?;
-        let budget = self.budget(&fingerprint, &network, &machine)?;
+        let budget = self.budget(&fingerprint, &network, &machine);
         let letter_case = directory.letter_case();
         let takes = match task {
             Task::Embed | Task::Tag => Takes::Texts,
@@ -487,14 +487,11 @@ impl ModelBuilder {
         })
     }
 
-    fn budget(
-        &self,
-        fingerprint: &[u8; 32],
-        network: &Network,
-        machine: &Machine,
-    ) -> Result<Budget, Error> {
+    fn budget(&self, fingerprint: &[u8; 32], network: &Network, machine: &Machine) -> Budget {
         let saved = match (self.batch_tokens, self.profile) {
-            (None, ProfileUse::Saved) => Profile::load(fingerprint, machine)?,
+            // A profile only saves time: one that cannot be read is as good as none, and must not keep
+            // anybody from computing, nor from measuring it anew.
+            (None, ProfileUse::Saved) => Profile::load(fingerprint, machine).unwrap_or_default(),
             _ => None,
         };
         let (hidden, intermediate) = (network.config().hidden, network.config().intermediate);
@@ -502,7 +499,7 @@ impl ModelBuilder {
             .batch_tokens
             .or(saved.map(|profile| profile.batch_tokens))
             .unwrap_or_else(|| batch::default_tokens(hidden, intermediate, machine.l2_bytes));
-        Ok(Budget::tokens(tokens).rows(self.batch_size.unwrap_or(usize::MAX)))
+        Budget::tokens(tokens).rows(self.batch_size.unwrap_or(usize::MAX))
     }
 }
 

@@ -84,6 +84,13 @@ fn bench_measures_recommends_draws_and_saves() {
     place.run(&words).ok();
     let summary = place.summary("s.json");
     assert_eq!(summary["batch_tokens"], report["recommended_batch_tokens"]);
+
+    // One that is damaged keeps nobody from working.
+    let profiles = place.path(".cache/batchwright/profiles");
+    for profile in std::fs::read_dir(profiles).unwrap() {
+        std::fs::write(profile.unwrap().path(), "{").unwrap();
+    }
+    place.run(&["embed", "in.csv", "-m", &model]).ok();
 }
 
 /// Later runs on all threads would use what was best on one.

@@ -151,10 +151,7 @@ fn chosen_products_stay_near() {
 /// Every change of a byte, from a broken copy or a hand that edits, must be told and not computed with.
 #[test]
 fn what_is_not_as_it_was_written_is_refused() {
-    let (_place, out) = quantized(
-        copy("bert-embed").path(),
-        &spec(Precision::Fast),
-    );
+    let (_place, out) = quantized(copy("bert-embed").path(), &spec(Precision::Fast));
     let error = |out: &Path| load(out, &LoadOptions::default()).unwrap_err();
     let mut wrong = Vec::new();
     for name in [
