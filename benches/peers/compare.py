@@ -32,7 +32,6 @@ report.py makes the tables and the chart of it.
 """
 
 import argparse
-import contextlib
 import csv
 import json
 import os
@@ -50,7 +49,7 @@ PACKAGES = ("onnxruntime", "openvino", "nncf", "ctranslate2", "tokenizers", "tor
 # Texts by model and workload, and the tokens of the sample that settings are searched on.
 ROWS = {"minilm": dict(short=4000, mixed=1500, long=200), "distilbert": dict(short=300, mixed=60, long=20),
         "bert-base": dict(short=300, mixed=60, long=20)}
-SAMPLE = {"minilm": 5000, "distilbert": 2000, "bert-base": 2000}
+SAMPLE = {"minilm": 3000, "distilbert": 2000, "bert-base": 2000}
 WARM, QUERIES = 100, 500
 
 
@@ -162,7 +161,7 @@ class Batchwright:
     def latency(self, work):
         report = self.folder / "bench.json"
         self.run("bench", work.csv, "--rows", str(QUERIES), "--queries", str(QUERIES), "--rounds", "1",
-                 "--try-batch-tokens", "200", "--json", report)
+                 "--try-batch-tokens", "200", "--report-json", report)
         single = json.loads(report.read_text())["single"]
         return single["p50_ms"] / 1e3, single["p99_ms"] / 1e3
 
@@ -262,23 +261,37 @@ def sample_of(texts, lengths, tokens):
     return texts[::step]
 
 
+class Lock:
+    """A file's lock that is kept from one use to the next, and let go after four minutes and at the end."""
+
+    def __init__(self, path):
+        self.path, self.file, self.since = path, None, 0.0
+
+    def __enter__(self):
+        if self.path and not self.file:
+            import fcntl
+
+            self.file = open(self.path, "a")
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+            self.since = time.monotonic()
+
+    def __exit__(self, *_):
+        if time.monotonic() - self.since > 240:
+            self.close()
+
+    def close(self):
+        if self.file:
+            self.file.close()
+            self.file = None
+            time.sleep(0.5)
+
+
 class Comparison:
     """One model and one workload."""
 
     def __init__(self, args, name, model, converted, folder):
         self.args, self.name, self.model, self.converted, self.folder = args, name, model, converted, folder
-
-    @contextlib.contextmanager
-    def alone(self):
-        if not self.args.lock:
-            yield
-            return
-        import fcntl
-
-        with open(self.args.lock, "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            time.sleep(0.5)
-            yield
+        self.lock = Lock(args.lock)
 
     def names(self):
         sys.path.insert(0, str(HERE))
@@ -301,7 +314,7 @@ class Comparison:
             return None
         peer = self.start(name)
         try:
-            with self.alone():
+            with self.lock:
                 return searched(peer, score)
         finally:
             peer.close()
@@ -322,9 +335,9 @@ class Comparison:
 
     def in_turn(self, engines, work):
         for turn in range(self.args.rounds):
-            with self.alone():
-                at = turn * 3 % len(engines)
-                for engine in engines[at:] + engines[:at]:
+            at = turn * 3 % len(engines)
+            for engine in engines[at:] + engines[:at]:
+                with self.lock:
                     work(turn, engine)
                     time.sleep(0.3)  # Threads that spin for more work have gone to sleep.
 
@@ -352,7 +365,7 @@ class Comparison:
 
         work, engines = Work(self.folder, "texts", texts), self.engines(score)
         for engine in engines:
-            with self.alone():
+            with self.lock:
                 engine.seconds(warm)
         took, others = ({engine.name: [] for engine in engines} for _ in range(2))
 
@@ -458,6 +471,7 @@ def main():
                 else:
                     lengths = [len(e.ids) for e in tokenizer.encode_batch(rows)]
                     part = comparison.throughput(rows, lengths)
+                comparison.lock.close()
                 keep(args.json, machine, dict(part, model=name, workload=kind))
 
 

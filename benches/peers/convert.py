@@ -111,14 +111,10 @@ def fused_graph(model, plain, out):
     fused.save_model_to_file(str(out))
 
 
-# Dynamic int8 of ONNX Runtime. Without VNNI instructions its product of u8 and s8 saturates at 16
-# bits, so seven-bit weights (`reduce_range`) or u8 weights are what its documentation advises.
-INT8 = {
-    "s8": dict(weight_type="QInt8", per_channel=False, reduce_range=False),
-    "s8-channels": dict(weight_type="QInt8", per_channel=True, reduce_range=False),
-    "s7-channels": dict(weight_type="QInt8", per_channel=True, reduce_range=True),
-    "u8": dict(weight_type="QUInt8", per_channel=False, reduce_range=False),
-}
+# Dynamic int8 of ONNX Runtime. A scale per output channel is as fast as one per tensor and keeps a mean
+# cosine of 0.992, not 0.963 (MiniLM, 250 queries); without VNNI its product of u8 and s8 may saturate at 16 bits,
+# but seven-bit weights (`reduce_range`, 0.991) are not better, and u8 weights (0.982) are slower by a fifth.
+INT8 = {"s8-channels": dict(weight_type="QInt8", per_channel=True)}
 
 
 def int8_graph(graph, out, options):

@@ -33,7 +33,7 @@ def layouts(threads):
 class Padded:
     """An engine that takes padded batches: texts sorted by length, workers that share a queue."""
 
-    batches = [32, 8, 64]
+    batches = [32, 8]
 
     def __init__(self, model, converted, threads):
         from tokenizers import Tokenizer
@@ -109,7 +109,7 @@ class OnnxRuntime(Padded):
 
 
 class OnnxRuntimeInt8(OnnxRuntime):
-    names = [f"{graph}-{kind}.onnx" for kind in ("s8", "s8-channels", "s7-channels", "u8") for graph in ("fused", "plain")]
+    names = ["plain-s8-channels.onnx", "fused-s8-channels.onnx"]
 
 
 class OpenVino(Padded):
@@ -166,7 +166,7 @@ class SentenceTransformers:
         self.model, self.threads = model, threads
 
     def space(self):
-        return dict(batch=[32, 8, 64])
+        return dict(batch=[32, 8])
 
     def load(self, setting):
         import sentence_transformers

@@ -156,10 +156,10 @@ impl Engine {
         // candle's products share one pool of the process, so it has one worker.
         let (graphs, layouts) = match self.name.as_str() {
             "rten" => (vec!["plain.onnx"], json!([[1, self.threads], [self.threads, 1]])),
-            "rten-int8" => (vec!["plain-s7-channels.onnx", "plain-s8.onnx"], json!([[1, self.threads], [self.threads, 1]])),
+            "rten-int8" => (vec!["plain-s8-channels.onnx"], json!([[1, self.threads], [self.threads, 1]])),
             _ => (vec!["model.safetensors"], json!([[1, self.threads]])),
         };
-        json!({"graph": graphs, "layout": layouts, "batch": [32, 8, 64]})
+        json!({"graph": graphs, "layout": layouts, "batch": [32, 8]})
     }
 
     fn load(&mut self, setting: &Value) -> Result<()> {
