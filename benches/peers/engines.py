@@ -1,162 +1,232 @@
-"""The engines that compare.py measures: each has a name, a label, and `timed(texts, file)`.
+"""The peers, each in a process of its own: so its peak memory is known, and no library's threads meet another's.
 
-`timed` gives the seconds from strings to vectors and the vectors, [texts, dimensions] in order.
+    python benches/peers/engines.py ENGINE MODEL CONVERTED THREADS
+
+MODEL is the checkpoint, CONVERTED what convert.py made of it. Requests are lines of JSON on standard
+input, answers lines of JSON on standard output:
+
+    {"load": SETTING}                    builds the engine; SETTING has a value for each name of its space
+    {"embed": FILE, "vectors": FILE}     seconds from strings to vectors; the vectors as .npy, if wanted
+    {"single": FILE, "warm": N}          seconds of each text embedded alone, after the first N
+    {"memory": true}                     most bytes that were resident so far
 """
 
 import json
-import subprocess
+import os
+import resource
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
-import pyarrow as pa
-import pyarrow.parquet as pq
-import sentence_transformers
-import torch
-import transformers
-from onnxruntime.transformers import optimizer
 
-BATCH = 32
+# Tokens at which a text is cut: MiniLM's own limit.
+LONGEST = 256
 
 
-class OnnxRuntime:
-    """One setting of ONNX Runtime."""
+def layouts(threads):
+    """Workers and the threads of each."""
+    return [[1, threads], [threads, 1]] if threads > 1 else [[1, 1]]
 
-    name = "ONNX Runtime"
 
-    def __init__(self, graph, tokenizer, sessions, threads, label):
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        provider = ["CPUExecutionProvider"]
-        self.sessions = [ort.InferenceSession(graph, options, provider) for _ in range(sessions)]
-        self.inputs = {i.name for i in self.sessions[0].get_inputs()}
-        self.tokenizer, self.label = tokenizer, label
+class Padded:
+    """An engine that takes padded batches: texts sorted by length, workers that share a queue."""
+
+    batches = [32, 8]
+
+    def __init__(self, model, converted, threads):
+        from tokenizers import Tokenizer
+
+        self.tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(LONGEST)
+        self.model, self.converted, self.threads = model, converted, threads
+        self.hidden = json.loads((model / "config.json").read_text()).get("hidden_size")
+        self.hidden = self.hidden or json.loads((model / "config.json").read_text())["dim"]
+
+    def space(self):
+        """What can be set, each with the values to try; the first is where the search starts."""
+        return dict(graph=self.graphs(), layout=layouts(self.threads), batch=self.batches)
+
+    def graphs(self):
+        return [name for name in self.names if (self.converted / name).exists()]
+
+    def load(self, setting):
+        self.setting = setting
+        self.workers = None  # Frees the last ones first.
+        self.workers = self.build(self.converted / setting["graph"], *setting["layout"])
 
     def embed(self, texts):
         encoded = [e.ids for e in self.tokenizer.encode_batch(texts)]
         order = sorted(range(len(texts)), key=lambda i: -len(encoded[i]))
-        queue = iter([order[i : i + BATCH] for i in range(0, len(order), BATCH)])
-        out = np.empty((len(texts), 384), dtype=np.float32)
+        size = self.setting["batch"]
+        queue = iter([order[i : i + size] for i in range(0, len(order), size)])
+        out = np.empty((len(texts), self.hidden), dtype=np.float32)
 
-        def work(session):
+        def work(worker):
             for batch in queue:
-                ids = np.zeros((len(batch), len(encoded[batch[0]])), dtype=np.int64)
-                mask = np.zeros_like(ids)
-                for row, i in enumerate(batch):
-                    ids[row, : len(encoded[i])] = encoded[i]
-                    mask[row, : len(encoded[i])] = 1
-                feed = dict(input_ids=ids, attention_mask=mask, token_type_ids=np.zeros_like(ids))
-                feed = {k: v for k, v in feed.items() if k in self.inputs}
-                out[batch] = session.run(None, feed)[0]
+                out[batch] = self.run(worker, [encoded[i] for i in batch])
 
-        # Sessions let go of Python's lock while they compute.
-        with ThreadPoolExecutor(len(self.sessions)) as pool:
-            list(pool.map(work, self.sessions))
+        if len(self.workers) == 1:
+            work(self.workers[0])
+            return out
+        # The libraries let go of Python's lock while they compute.
+        with ThreadPoolExecutor(len(self.workers)) as pool:
+            list(pool.map(work, self.workers))
         return out
 
-    def timed(self, texts, _file):
-        started = time.perf_counter()
-        vectors = self.embed(texts)
-        return time.perf_counter() - started, vectors
+    def single(self, text):
+        return self.run(self.workers[0], [self.tokenizer.encode(text).ids])[0]
 
 
-def export(args, folder):
-    """Writes the plain graph and, where its patterns are recognised, the fused one."""
-    class Embedder(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.encoder = transformers.AutoModel.from_pretrained(args.model, attn_implementation="eager")
-
-        def forward(self, input_ids, attention_mask, token_type_ids):
-            # Attention is spelled out in the way in which ONNX Runtime's optimiser recognises it.
-            heads = self.encoder.config.num_attention_heads
-            width = self.encoder.config.hidden_size // heads
-
-            def split(x):
-                return x.view(x.size()[:-1] + (heads, width)).permute(0, 2, 1, 3)
-
-            x = self.encoder.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
-            mask = attention_mask.unsqueeze(1).unsqueeze(2).to(torch.float32)
-            mask = (1.0 - mask) * torch.finfo(torch.float32).min
-            for layer in self.encoder.encoder.layer:
-                a = layer.attention.self
-                q, k, v = split(a.query(x)), split(a.key(x)), split(a.value(x))
-                weights = torch.softmax(torch.matmul(q, k.transpose(-1, -2)) / width**0.5 + mask, -1)
-                mixed = torch.matmul(weights, v).permute(0, 2, 1, 3).contiguous()
-                x = layer.attention.output(mixed.view(mixed.size()[:-2] + (heads * width,)), x)
-                x = layer.output(layer.intermediate(x), x)
-            kept = attention_mask.unsqueeze(-1).to(x.dtype)
-            mean = (x * kept).sum(1) / kept.sum(1).clamp(min=1e-9)
-            return torch.nn.functional.normalize(mean, dim=1)
-
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    sample = tuple(torch.ones(2, 7, dtype=torch.int64) for _ in names)
-    sample[1][1, 4:] = 0
-    plain = str(folder / "plain.onnx")
-    torch.onnx.export(
-        Embedder().eval(), sample, plain, input_names=names, output_names=["embedding"],
-        dynamic_axes={n: {0: "batch", 1: "tokens"} for n in names}, opset_version=17, dynamo=False,
-    )
-    graphs = {"plain graph": plain}
-    try:
-        fused = optimizer.optimize_model(plain, model_type="bert", num_heads=12, hidden_size=384)
-        counts = {k: v for k, v in fused.get_fused_operator_statistics().items() if v}
-        fused.save_model_to_file(str(folder / "fused.onnx"))
-        graphs[f"fused graph {counts}"] = str(folder / "fused.onnx")
-    except Exception as error:  # The peer without its extra is still the peer.
-        print(f"the fused graph could not be made: {error}", file=sys.stderr)
-    return graphs
+def feed(encoded, names, kind=np.int64):
+    """Ids and mask, padded to the longest."""
+    ids = np.zeros((len(encoded), max(map(len, encoded))), dtype=kind)
+    mask = np.zeros_like(ids)
+    for row, tokens in enumerate(encoded):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    values = dict(input_ids=ids, attention_mask=mask, token_type_ids=np.zeros_like(ids))
+    return {name: values[name] for name in names}
 
 
-def best_onnx(args, folder, tokenizer, texts):
-    layouts = [(1, args.threads), (args.threads, 1)] if args.threads > 1 else [(1, 1)]
-    tried = []
-    for label, graph in export(args, folder).items():
-        for sessions, threads in layouts:
-            name = f"{label}, {sessions} session(s) of {threads} thread(s)"
-            engine = OnnxRuntime(graph, tokenizer, sessions, threads, name)
-            engine.embed(texts[:128])
-            seconds = min(engine.timed(texts[:1024], None)[0] for _ in range(2))
-            print(f"ONNX Runtime, {name}: {len(texts[:1024]) / seconds:.0f} texts/s", file=sys.stderr)
-            tried.append((seconds, engine))
-    return min(tried, key=lambda pair: pair[0])[1]
+class OnnxRuntime(Padded):
+    names = ["plain.onnx", "fused.onnx"]
+
+    def build(self, graph, sessions, threads):
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        made = [ort.InferenceSession(str(graph), options, ["CPUExecutionProvider"]) for _ in range(sessions)]
+        self.inputs = [i.name for i in made[0].get_inputs()]
+        return made
+
+    def run(self, session, encoded):
+        return session.run(None, feed(encoded, self.inputs))[0]
+
+
+class OnnxRuntimeInt8(OnnxRuntime):
+    names = ["plain-s8-channels.onnx", "fused-s8-channels.onnx"]
+
+
+class OpenVino(Padded):
+    names = ["f32.xml"]
+
+    def build(self, graph, streams, threads):
+        import openvino as ov
+
+        hints = {
+            "NUM_STREAMS": str(streams),
+            "INFERENCE_NUM_THREADS": str(streams * threads),
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        compiled = ov.Core().compile_model(str(graph), "CPU", hints)
+        self.inputs = [i.any_name for i in compiled.inputs]
+        return [compiled.create_infer_request() for _ in range(streams)]
+
+    def run(self, request, encoded):
+        return request.infer(feed(encoded, self.inputs))[0]
+
+
+class OpenVinoInt8(OpenVino):
+    names = ["static.xml", "weights.xml"]
+
+
+class CTranslate2(Padded):
+    names = ["ctranslate2"]
+    kind = "float32"
+
+    def build(self, graph, workers, threads):
+        import ctranslate2
+
+        made = ctranslate2.Encoder(
+            str(graph), "cpu", compute_type=self.kind, inter_threads=workers, intra_threads=threads
+        )
+        return [made] * workers
+
+    def run(self, encoder, encoded):
+        # It masks what it pads, and leaves the padding's places undefined.
+        states = np.array(encoder.forward_batch(encoded).last_hidden_state)
+        kept = np.zeros(states.shape[:2], dtype=np.float32)
+        for row, tokens in enumerate(encoded):
+            kept[row, : len(tokens)] = 1.0 / len(tokens)
+        mean = np.einsum("rt,rth->rh", kept, states)
+        return mean / np.linalg.norm(mean, axis=1, keepdims=True)
+
+
+class CTranslate2Int8(CTranslate2):
+    kind = "int8"
 
 
 class SentenceTransformers:
-    name = "sentence-transformers"
+    def __init__(self, model, _converted, threads):
+        self.model, self.threads = model, threads
 
-    def __init__(self, args):
-        torch.set_num_threads(args.threads)
-        self.model = sentence_transformers.SentenceTransformer(str(args.model), device="cpu")
-        self.label = f"{args.threads} threads, batches of {BATCH}"
+    def space(self):
+        return dict(batch=[32, 8])
 
-    def timed(self, texts, _file):
+    def load(self, setting):
+        import sentence_transformers
+        import torch
+
+        torch.set_num_threads(self.threads)
+        self.setting = setting
+        self.encoder = sentence_transformers.SentenceTransformer(str(self.model), device="cpu")
+
+    def embed(self, texts):
+        return self.encoder.encode(texts, batch_size=self.setting["batch"], show_progress_bar=False)
+
+    def single(self, text):
+        return self.encoder.encode(text, show_progress_bar=False)
+
+
+ENGINES = {
+    "sentence-transformers": SentenceTransformers,
+    "onnxruntime": OnnxRuntime,
+    "onnxruntime-int8": OnnxRuntimeInt8,
+    "openvino": OpenVino,
+    "openvino-int8": OpenVinoInt8,
+    "ctranslate2": CTranslate2,
+    "ctranslate2-int8": CTranslate2Int8,
+}
+
+
+def serve(engine, request):
+    if "space" in request:
+        return dict(space=engine.space())
+    if "load" in request:
+        engine.load(request["load"])
+        return {}
+    if "embed" in request:
+        texts = json.loads(Path(request["embed"]).read_text())
         started = time.perf_counter()
-        vectors = self.model.encode(texts, batch_size=BATCH, show_progress_bar=False)
-        return time.perf_counter() - started, vectors
+        vectors = engine.embed(texts)
+        seconds = time.perf_counter() - started
+        if request.get("vectors"):
+            np.save(request["vectors"], np.asarray(vectors, dtype=np.float32))
+        return dict(seconds=seconds)
+    if "single" in request:
+        times = []
+        for text in json.loads(Path(request["single"]).read_text()):
+            started = time.perf_counter()
+            engine.single(text)
+            times.append(time.perf_counter() - started)
+        return dict(times=times[request["warm"] :])
+    return dict(bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-class Batchwright:
-    name = "batchwright"
+def main():
+    name, model, converted, threads = sys.argv[1:]
+    # What a library prints must not come between the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    engine = ENGINES[name](Path(model), Path(converted), int(threads))
+    for line in sys.stdin:
+        print(json.dumps(serve(engine, json.loads(line))), file=answers, flush=True)
 
-    def __init__(self, args, folder):
-        self.args, self.folder, self.runs = args, folder, 0
-        self.label = subprocess.check_output([args.batchwright, "--version"], text=True).strip()
 
-    def timed(self, texts, file):
-        self.runs += 1
-        out, summary = self.folder / f"out-{self.runs}.parquet", self.folder / "summary.json"
-        command = [self.args.batchwright, "embed", file, "--model", self.args.model, "-o", out,
-                   "--threads", str(self.args.threads), "--cache", "off", "--quiet",
-                   "--summary-json", summary]
-        subprocess.run([*command, *self.args.batchwright_args.split()], check=True)
-        table = pq.read_table(out)
-        vectors = next(c for c in table.columns if pa.types.is_fixed_size_list(c.type))
-        flat = vectors.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        out.unlink()
-        # From the first row read to the last answer.
-        seconds = json.loads(summary.read_text())["seconds"]
-        return seconds, flat.reshape(len(texts), -1).astype(np.float32)
+if __name__ == "__main__":
+    main()
