@@ -12,6 +12,7 @@ mod equal_bytes;
 mod formats;
 mod interrupting;
 mod other_commands;
+mod quantizing;
 mod settings;
 mod tasks;
 mod workplace;
