@@ -13,6 +13,7 @@ mod formats;
 mod interrupting;
 mod other_commands;
 mod precision;
+mod quantizing;
 mod settings;
 mod tasks;
 mod workplace;
