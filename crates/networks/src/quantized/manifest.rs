@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::sums::FileSum;
 use super::{MANIFEST, ProductName, WEIGHTS};
+use crate::directory::modules::inside;
 use crate::error::ModelError;
 use crate::precision::Precision;
 
@@ -175,9 +176,14 @@ impl Manifest {
                 "weights packed for other kernels than this program's".to_owned(),
             ));
         }
+        if cfg!(target_endian = "big") {
+            return Err(other(
+                "numbers of the other byte order than this machine's".to_owned(),
+            ));
+        }
         for (name, sum) in &manifest.files {
             if name != WEIGHTS {
-                sum.check(&root.join(name))?;
+                sum.check(&root.join(inside(&path, name)?))?;
             }
         }
         Ok(Some(manifest))
