@@ -102,7 +102,7 @@ pub struct IntegerParts {
     /// The largest multiple of a row's scale that a block's scale may be, 1 to 127: with it no sum overflows.
     /// 1 at 16 bits.
     pub factor_limit: i32,
-    /// How many 8-bit weights lost units, so that eight products of a lane fit 16 bits.
+    /// How many 8-bit weights lost units for the bound of their lane, see the [module](self).
     pub reduced: usize,
     /// 8 bits: `[out / 32][in / 4][32][4]`; 16 bits: `[out / 16][in / 2][16][2]`. `in` is padded with zeroes
     /// to a multiple of 16 or 8, `out` to one of 32 or 16.
