@@ -99,6 +99,10 @@ pub struct PanelShape {
 
 /// The weights of a `torch.nn.Linear`, as packed integers.
 ///
+/// Each column has one scale. Rows are quantised as they come: to 14 bits, symmetrically, with a scale for
+/// each block of 384 values; or to 7 bits (8 where the machine multiplies those without loss), with a zero
+/// point and a scale for each block of [`IntegerLinear::BLOCK`]. Sums are exact integers.
+///
 /// ```
 /// use batchwright_kernels::{Epilogue, IntegerLinear, Isa, LinearPart, QuantizeScratch, Solo, Width};
 /// let part = LinearPart { weight: &[1.0, 2.0, 3.0, 4.0], bias: Some(&[0.5, 0.0]), out_features: 2 };

@@ -31,8 +31,8 @@ impl Dot for Avx2Dot {
     const LEVELS: i32 = 127;
     // One row at a time against 32 columns: four sums, four products in 16 bits, and weights straight from
     // the first-level cache. Micro-kernels alone on Zen 3, K = 384, where multipliers could do 331 Gop/s:
-    // this one 293; 2 × 2 vectors 275, 3 × 2 271, 6 × 1 263. Adding two products of `vpmaddubsw` instead of
-    // four: 241; none: 145. Eight would gain 6 % more, but halve the bound of a lane's weights.
+    // this one 293; 2 × 2 vectors 275, 3 × 2 271, 6 × 1 250. Adding two products of `vpmaddubsw` instead of
+    // four: 241 (4 × 2). Eight instead of four gained 6 % at 2 × 2, but halve the bound of a lane's weights.
     // The rows follow each other in one call.
     const ROWS8: usize = 8;
     // 4 × 2 sums, two vectors of weights, six for products on their way: 169 Gop/s. With 6 × 2, there is
@@ -157,9 +157,9 @@ pub(super) unsafe fn quantize16_avx2(count: usize, x: *const f32, inverse: f32, 
     }
 }
 
-/// One row of [`Dot::dot8`], by hand: the whole product reached 226 Gop/s in the compiler's order, 244 in
-/// this one, which was found by trying some hundred. What counts is that additions come late: an
-/// addition that is ready at once takes a multiplier's turn.
+/// One row of [`Dot::dot8`], by hand, with additions some instructions after their products. Alone, the
+/// compiler's order does 286 Gop/s and this one 293 (of some hundred random ones: 284 to 294); but what the
+/// compiler makes of it changes with the code around.
 ///
 /// # Safety
 /// As there.
