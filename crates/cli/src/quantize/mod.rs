@@ -52,8 +52,9 @@ pub(crate) fn run(
     let report = Report::new(&exact, &quantized, &staged, agreement, [written, load])?;
 
     if let Some(least) = args.check.min_agreement {
-        // NaN, where an answer was no number, is less than anything.
-        if !(report.agreement.value() >= least) {
+        let found = report.agreement.value();
+        // It is NaN where an answer was no number.
+        if found.is_nan() || found < least {
             report.save(args.check.summary_json.as_deref())?;
             bail!(
                 "{}\nthis is less than --min-agreement {least}: nothing was written; try --precision \
