@@ -60,6 +60,10 @@ struct PanelBlock {
     stage: Stage,
     depth: usize,
     weights: *const f32,
+    /// From here to the panel that comes next.
+    next: usize,
+    /// Behind the last row that takes this panel.
+    end: usize,
     bias: *const f32,
     /// `x` at row 0 and the block's first k.
     x: *const f32,
@@ -93,6 +97,8 @@ impl Product<'_> {
             },
             depth,
             weights: self.weights.values[start..start + depth * S::PANEL].as_ptr(),
+            next: depth * S::PANEL,
+            end: rows.end,
             bias: self.bias[column..column + S::PANEL].as_ptr(),
             x: self.x[k..].as_ptr(),
             x_stride: self.weights.depth,
@@ -138,6 +144,11 @@ impl PanelBlock {
             let weights = Panel {
                 start: self.weights,
                 step: S::PANEL,
+                ahead: if first + ROWS < self.end {
+                    0
+                } else {
+                    self.next
+                },
             };
             let sums = products::<S, ROWS>(s, self.depth, x, weights);
             for (i, row) in sums.into_iter().enumerate() {

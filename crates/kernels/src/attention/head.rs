@@ -287,6 +287,7 @@ impl<S: Simd> TileWork<S> for Scores {
             let queries = Panel {
                 start: self.queries,
                 step: S::PANEL,
+                ahead: 0,
             };
             let sums = products::<S, ROWS>(s, self.depth, keys, queries);
             for (i, [left, right]) in sums.into_iter().enumerate() {
@@ -323,7 +324,16 @@ impl<S: Simd> TileWork<S> for Mix {
                 step: S::PANEL,
             };
             let (start, step) = self.values;
-            let sums = products::<S, ROWS>(s, self.depth, scores, Panel { start, step });
+            let sums = products::<S, ROWS>(
+                s,
+                self.depth,
+                scores,
+                Panel {
+                    start,
+                    step,
+                    ahead: 0,
+                },
+            );
             for (i, [left, right]) in sums.into_iter().enumerate() {
                 let factor = s.splat(*self.factors.add(first + i));
                 let at = self.out.add((first + i) * self.stride);

@@ -110,6 +110,10 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn prefetch(self, from: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load(self, from: *const f32) -> Self::V {
         unsafe { _mm256_loadu_ps(from) }
     }

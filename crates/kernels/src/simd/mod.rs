@@ -55,6 +55,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The largest lane; any value where a lane is NaN.
     fn largest(self, a: Self::V) -> f32;
 
+    /// Asks the memory for the cache line at `from`, which need not exist: wrong addresses do nothing.
+    #[inline(always)]
+    fn prefetch(self, _from: *const f32) {}
+
     /// # Safety
     /// `LANES` values can be read from `from`.
     unsafe fn load(self, from: *const f32) -> Self::V;

@@ -128,6 +128,13 @@ impl Simd for Neon {
         unsafe { vmaxvq_f32(vmaxq_f32(a.0, a.1)) }
     }
     #[inline(always)]
+    fn prefetch(self, from: *const f32) {
+        // The intrinsic is not stable yet.
+        unsafe {
+            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) from, options(nostack, readonly, preserves_flags));
+        }
+    }
+    #[inline(always)]
     unsafe fn load(self, from: *const f32) -> Pair {
         unsafe { Pair(vld1q_f32(from), vld1q_f32(from.add(4))) }
     }
