@@ -39,7 +39,7 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
-    /// A job with 8,192 rows and at most 32 MiB a shard, made safe every two seconds.
+    /// A job with 8,192 rows and at most 8 MiB a shard, made safe every two seconds.
     #[must_use]
     pub fn new(output: Output, answer_fields: Vec<Field>, carried: CarriedColumns) -> JobSpec {
         JobSpec {
@@ -48,7 +48,7 @@ impl JobSpec {
             carried,
             fingerprints: BTreeMap::new(),
             rows_per_shard: 8_192,
-            shard_bytes: 32 << 20,
+            shard_bytes: 8 << 20,
             checkpoint_every: Duration::from_secs(2),
             restart: Restart::No,
         }
