@@ -388,7 +388,10 @@ class Comparison:
     def cosines(self, engine):
         import numpy as np
 
-        reference = np.load(self.folder / "sentence-transformers.npy")
+        reference = self.folder / "sentence-transformers.npy"
+        if not reference.exists():  # left out by --engines
+            return {}
+        reference = np.load(reference)
         vectors = np.load(self.folder / f"{engine.name}.npy")
         assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-3, f"{engine.name}: not of length 1"
         cosine = (vectors * reference).sum(1)

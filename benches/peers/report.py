@@ -57,6 +57,7 @@ def ratio(engines, peer, name, key):
 def said(setting):
     """A setting in words."""
     parts = []
+    setting = setting or {}
     if setting.get("graph"):
         parts.append(setting["graph"].rsplit(".", 1)[0] + (" graph" if setting["graph"].endswith(".onnx") else ""))
     if setting.get("layout"):
@@ -64,6 +65,12 @@ def said(setting):
     if setting.get("batch"):
         parts.append(f"batches of {setting['batch']}")
     return ", ".join(parts)
+
+
+def cosine(engine, which):
+    """Not there where sentence-transformers was left out."""
+    found = engine.get(f"{which}_cosine")
+    return "-" if found is None else f"{found:.5f}"
 
 
 def megabytes(count):
@@ -83,7 +90,7 @@ def throughput(part):
         shown = f"**{NAMES[name]}**" if ours(name) else NAMES[name]
         yield (f"| {shown} | {texts / middle(e):,.0f} | {texts / max(took):,.0f} to {texts / min(took):,.0f} "
                f"| {tokens / middle(e):,.0f} | {ratio(engines, f32, name, 'seconds')} | "
-               f"{ratio(engines, int8, name, 'seconds')} | {e['mean_cosine']:.5f} | {e['least_cosine']:.5f} | "
+               f"{ratio(engines, int8, name, 'seconds')} | {cosine(e, 'mean')} | {cosine(e, 'least')} | "
                f"{megabytes(e['bytes'])} |")
 
 
