@@ -18,12 +18,14 @@
 //! assert_eq!(batches, [&[4][..], &[1][..], &[2, 0, 3][..]]);
 //! ```
 
+mod admission;
 mod budget;
 mod order;
 mod padding;
 mod plan;
 mod queue;
 
+pub use admission::{Admission, Load, Permit};
 pub use budget::{Budget, Share, default_tokens};
 pub use order::InOrder;
 pub use padding::Padding;

@@ -94,7 +94,9 @@ impl Held {
         }
     }
 
-    pub(super) fn less(self, part: Self) -> Self {
+    /// Without this part of it.
+    #[must_use]
+    pub fn less(self, part: Self) -> Self {
         Self {
             entries: self.entries - part.entries,
             tokens: self.tokens - part.tokens,

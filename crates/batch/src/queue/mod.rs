@@ -230,6 +230,11 @@ impl<T> Queue<T> {
     /// If it would pass a limit.
     pub fn push(&mut self, entry: Entry, item: T) -> Result<Place, Full> {
         self.admits(Held::of(&entry))?;
+        Ok(self.put(entry, item))
+    }
+
+    /// Takes an entry in whatever the limits say: for what was [admitted](Self::admits) before.
+    pub fn put(&mut self, entry: Entry, item: T) -> Place {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() as u32 - 1
@@ -240,7 +245,7 @@ impl<T> Queue<T> {
         };
         self.next += 1;
         self.insert(entry, place, item);
-        Ok(place)
+        place
     }
 
     /// Lets an entry wait as another would, in the same place; false if it has left. This passes over
