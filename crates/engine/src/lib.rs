@@ -25,6 +25,9 @@
 //! 5. Answers go into the cache and back in input order. A row that failed has a [`RowError`] in its
 //!    place; the others are not touched by it.
 //!
+//! Requests that come one by one are served by a [`Service`], which batches them as they come, computes equal
+//! rows once, and refuses what it cannot take on.
+//!
 //! A row's answer has the same bits whatever rows ran beside it, at any number of threads.
 
 mod agreement;

@@ -1,4 +1,24 @@
 //! A loaded model being served: requests from many threads, batched together.
+//!
+//! It knows neither HTTP nor an asynchronous runtime: whoever has requests calls
+//! [`Service::submit`] from any thread and gets a [`Ticket`], which a thread can wait for and a task can
+//! await.
+//!
+//! ```text
+//! submit ──► admit ──► tokenise ──► cache ──► flights ──► queue ──► workers ──► flights ──► ticket
+//! caller's   permit    caller's     hits are  equal rows  batch::   one a       everybody   wakes the
+//! thread     or 429    thread       answered  are one     Queue     thread      who waits   caller
+//! ```
+//!
+//! - A request holds a permit ([`batch::Permit`]) from its arrival until its answers are taken or its ticket
+//!   is dropped; what is in flight is therefore bounded, and the counters cannot leak.
+//! - A request whose rows are all cached is answered within `submit`, and touches neither queue nor workers.
+//! - The queue and the list of rows in flight ([`flights`]) stand under one lock, which nobody holds while
+//!   tokenising or computing. A worker takes a batch under the same lock as it looks for one.
+//! - A worker takes its batch when it may compute ([`compute`]), not before: while other models have the
+//!   threads, what comes is batched together.
+//! - If a batch is all that waits and every thread is idle, all of them share its products; else each worker
+//!   runs batches of its own.
 
 mod compute;
 mod flights;
