@@ -231,14 +231,22 @@ impl Shared {
             }
         }
         state.flights.release(reserved);
+        if !found.is_empty() {
+            drop(state);
+            for (row, outcome) in found {
+                self.deliver(pending, row, outcome, since, since, since);
+            }
+            state = self.lock();
+        }
         state.entering -= 1;
-        let last = self.closed.load(SeqCst) && state.entering == 0;
+        let last = state.entering == 0 && self.closed.load(SeqCst);
+        let quiet = state.entering + state.busy == 0 && state.flights.is_empty();
         drop(state);
         if last {
             self.work.notify_all();
         }
-        for (row, outcome) in found {
-            self.deliver(pending, row, outcome, since, since, since);
+        if quiet {
+            self.quiet.notify_all();
         }
         Ok(flights)
     }
