@@ -266,3 +266,63 @@ impl fmt::Debug for Compute {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::*;
+
+    /// One right too many oversubscribes the machine; one that leaks idles a core for ever.
+    #[test]
+    fn no_more_compute_than_there_are_and_no_right_is_lost() {
+        let compute = Compute::new(3);
+        let seats = [compute.join(), compute.join()];
+        let computing = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..6 {
+                let (seat, computing) = (&seats[thread % 2], &computing);
+                scope.spawn(move || {
+                    for n in 0..500 {
+                        let mut right = seat.right();
+                        let threads = if n % 5 == thread && right.grow(3) {
+                            3
+                        } else {
+                            1
+                        };
+                        assert!(computing.fetch_add(threads, SeqCst) + threads <= 3);
+                        std::thread::yield_now();
+                        computing.fetch_sub(threads, SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(compute.shared.lock().free, 3);
+        assert!(!seats[0].right().grow(4), "more than there are");
+    }
+
+    /// A model that was idle for a day must not have the machine to itself for another.
+    #[test]
+    fn whoever_has_nothing_to_do_saves_nothing_up() {
+        let compute = Compute::new(1);
+        let [busy, idle] = [compute.join(), compute.join()];
+        let used = |seat: &Seat, change: Option<Duration>| {
+            let mut state = compute.shared.lock();
+            let member = state.member(seat.number).unwrap();
+            member.used = change.unwrap_or(member.used);
+            member.used
+        };
+        let day = Duration::from_secs(86_400);
+        let right = busy.right();
+        used(&busy, Some(day));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| drop(idle.right()));
+            while !compute.is_waited_for() {
+                std::thread::yield_now();
+            }
+            assert_eq!(used(&idle, None), day);
+            drop(right);
+            waiting.join().unwrap();
+        });
+    }
+}
