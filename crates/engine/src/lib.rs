@@ -25,6 +25,9 @@
 //! 5. Answers go into the cache and back in input order. A row that failed has a [`RowError`] in its
 //!    place; the others are not touched by it.
 //!
+//! Requests that come one by one are served by a [`Service`], which batches them as they come, computes equal
+//! rows once, and refuses what it cannot take on.
+//!
 //! A row's answer has the same bits whatever rows ran beside it, at any number of threads.
 
 mod agreement;
@@ -43,6 +46,7 @@ mod prediction;
 mod prepare;
 mod profile;
 mod progress;
+mod service;
 mod stream;
 mod team;
 
@@ -66,11 +70,15 @@ pub use networks::{
     Operator, OperatorProfile, Precision, ProblemType, ProductChoice, PromptPooling, Prompts,
     QuantizeError, QuantizeSpec, ScoreActivation, Staged, Task, UnknownProduct,
 };
-pub use pipeline::{AnsweredWindow, Window, Windows};
+pub use pipeline::{AnsweredWindow, CacheUse, Window, Windows};
 pub use prediction::{LabelScore, Prediction, Rendering, Scores};
 pub use prepare::Source;
 pub use profile::Profile;
 pub use progress::{Progress, ProgressHandle};
+pub use service::{
+    Compute, Health, HistogramStats, Priority, QueueLimits, Reading, Refused, Request, Served,
+    Service, ServiceLimits, ServiceSettings, ServiceStats, Ticket, Timing,
+};
 pub use stream::{AsyncPredictStream, PredictStream};
 pub use text::entities::{Aggregation, Entity};
 pub use text::{Input, OnLong, TextError, TokenCount, TokenSpan, Truncate};
