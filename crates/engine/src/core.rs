@@ -101,22 +101,24 @@ impl Core {
         prepared: PreparedWindow,
         cache: CacheUse,
     ) -> Vec<Result<Answer, RowError>> {
-        let mut outcomes: Vec<Option<Outcome>> = prepared
-            .unique
+        let outcomes = self.outcomes_now(&prepared.unique, cache);
+        assemble(prepared.rows, &outcomes)
+    }
+
+    /// What comes of distinct rows, one for each.
+    pub(crate) fn outcomes_now(&self, unique: &[Unique], cache: CacheUse) -> Vec<Option<Outcome>> {
+        let mut outcomes: Vec<Option<Outcome>> = unique
             .iter()
             .map(|unique| self.cached(cache, unique))
             .collect();
         let missing: Vec<usize> = (0..outcomes.len())
             .filter(|&index| outcomes[index].is_none())
             .collect();
-        let rows: Vec<&Unique> = missing
-            .iter()
-            .map(|&index| &prepared.unique[index])
-            .collect();
+        let rows: Vec<&Unique> = missing.iter().map(|&index| &unique[index]).collect();
         for (row, outcome) in self.compute_now(&rows, cache) {
             outcomes[missing[row]] = Some(outcome);
         }
-        assemble(prepared.rows, &outcomes)
+        outcomes
     }
 
     /// Computes distinct rows; gives outcomes with their rows' indices, in any order.

@@ -104,4 +104,6 @@ pub mod codes {
     /// The network cannot take the row (its tokenizer belongs to another model), or a bug in this
     /// program: the row was given up, the others go on.
     pub const INTERNAL: &str = "internal";
+    /// The request's deadline passed before computing the row began.
+    pub const DEADLINE: &str = "deadline";
 }

@@ -43,6 +43,7 @@ mod prediction;
 mod prepare;
 mod profile;
 mod progress;
+mod service;
 mod stream;
 mod team;
 
@@ -66,11 +67,15 @@ pub use networks::{
     Operator, OperatorProfile, Precision, ProblemType, ProductChoice, PromptPooling, Prompts,
     QuantizeError, QuantizeSpec, ScoreActivation, Staged, Task, UnknownProduct,
 };
-pub use pipeline::{AnsweredWindow, Window, Windows};
+pub use pipeline::{AnsweredWindow, CacheUse, Window, Windows};
 pub use prediction::{LabelScore, Prediction, Rendering, Scores};
 pub use prepare::Source;
 pub use profile::Profile;
 pub use progress::{Progress, ProgressHandle};
+pub use service::{
+    Compute, Health, HistogramStats, Priority, QueueLimits, Reading, Refused, Request, Served,
+    Service, ServiceLimits, ServiceSettings, ServiceStats, Ticket, Timing,
+};
 pub use stream::{AsyncPredictStream, PredictStream};
 pub use text::entities::{Aggregation, Entity};
 pub use text::{Input, OnLong, TextError, TokenCount, TokenSpan, Truncate};

@@ -52,9 +52,12 @@ pub(crate) struct RunSettings {
 }
 
 /// Whether a run reads and fills the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CacheUse {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheUse {
+    /// Known answers are used, new ones kept.
+    #[default]
     Yes,
+    /// Everything is computed, and nothing kept.
     No,
 }
 
