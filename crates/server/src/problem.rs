@@ -37,6 +37,8 @@ pub enum Code {
     SlowRequest,
     /// The model is being loaded or unloaded already.
     Busy,
+    /// The model cannot be loaded; the one that was there before still answers.
+    LoadFailed,
     /// More than one request may ever hold.
     TooLarge,
     /// More than is allowed at once: try again.
@@ -51,7 +53,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 16] = [
+    pub const ALL: [Code; 17] = [
         Code::BadRequest,
         Code::BadOption,
         Code::WrongTask,
@@ -63,6 +65,7 @@ impl Code {
         Code::MethodNotAllowed,
         Code::SlowRequest,
         Code::Busy,
+        Code::LoadFailed,
         Code::TooLarge,
         Code::Overloaded,
         Code::Internal,
@@ -84,6 +87,7 @@ impl Code {
             Code::MethodNotAllowed => "method_not_allowed",
             Code::SlowRequest => "slow_request",
             Code::Busy => "busy",
+            Code::LoadFailed => "load_failed",
             Code::TooLarge => "too_large",
             Code::Overloaded => "overloaded",
             Code::Internal => "internal",
@@ -103,7 +107,7 @@ impl Code {
             Code::SlowRequest => StatusCode::REQUEST_TIMEOUT,
             Code::Busy => StatusCode::CONFLICT,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Code::BadText => StatusCode::UNPROCESSABLE_ENTITY,
+            Code::BadText | Code::LoadFailed => StatusCode::UNPROCESSABLE_ENTITY,
             Code::Overloaded => StatusCode::TOO_MANY_REQUESTS,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
