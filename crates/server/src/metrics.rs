@@ -8,6 +8,7 @@ use engine::{HistogramStats, ServiceStats};
 
 use crate::app::App;
 use crate::models::Loaded;
+use crate::predict::limit_name;
 use crate::routes::ROUTES;
 use crate::tally::CONFIDENCES;
 
@@ -444,7 +445,11 @@ fn by_cause(page: &mut Page, models: &Of<'_>) {
         for (loaded, stats) in models {
             for (cause, count) in of(stats) {
                 let [model, version] = labels(loaded);
-                page.sample(name, &[model, version, (label, cause)], *count as f64);
+                page.sample(
+                    name,
+                    &[model, version, (label, limit_name(cause))],
+                    *count as f64,
+                );
             }
         }
     }

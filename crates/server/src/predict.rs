@@ -281,31 +281,55 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: u64) {
     headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
 }
 
+/// What the engine calls a limit, and what the flag that sets it is called.
+const LIMITS: &[(&str, &str)] = &[
+    ("requests", "max_requests"),
+    ("texts_per_request", "max_texts"),
+    ("tokens", "max_tokens_in_flight"),
+    ("bytes", "max_bytes_in_flight"),
+    ("queue.entries", "max_queue"),
+    ("queue.tokens", "max_queue_tokens"),
+    ("queue.bytes", "max_queue_bytes"),
+];
+
+/// A limit by the name of its flag.
+pub(crate) fn limit_name(name: &'static str) -> &'static str {
+    let found = LIMITS.iter().find(|(known, _)| *known == name);
+    found.map_or(name, |(_, flag)| flag)
+}
+
 /// A refusal in this server's codes.
 pub(crate) fn refused(why: Refused) -> Problem {
-    let message = why.to_string();
-    let limit = |name, value, most| Some(Limit { name, value, most });
     match why {
-        Refused::Closed => {
-            Problem::new(Code::Unavailable, message).after(std::time::Duration::from_secs(1))
-        }
+        Refused::Closed => Problem::new(Code::Unavailable, why.to_string())
+            .after(std::time::Duration::from_secs(1)),
         Refused::TooMany {
-            limit: name,
+            limit,
             value,
             most,
             retry_after,
-        } => Problem {
-            limit: limit(name, value, most),
-            ..Problem::new(Code::Overloaded, message).after(retry_after)
-        },
-        Refused::TooLarge {
-            limit: name,
-            value,
-            most,
-        } => Problem {
-            limit: limit(name, value, most),
-            ..Problem::new(Code::TooLarge, message)
-        },
+        } => {
+            let name = limit_name(limit);
+            let message = format!(
+                "too much at once: {name} would be {value} and may be {most}; try again in {:.1} s",
+                retry_after.as_secs_f64()
+            );
+            Problem {
+                limit: Some(Limit { name, value, most }),
+                ..Problem::new(Code::Overloaded, message).after(retry_after)
+            }
+        }
+        Refused::TooLarge { limit, value, most } => {
+            let name = limit_name(limit);
+            let message = format!(
+                "the request is too large: {name} is {value} and may be {most}; send it in parts, or through \
+                 /predict/stream"
+            );
+            Problem {
+                limit: Some(Limit { name, value, most }),
+                ..Problem::new(Code::TooLarge, message)
+            }
+        }
     }
 }
 
