@@ -108,10 +108,10 @@ impl Page {
         let _ = writeln!(self.0, " {value}");
     }
 
-    fn histogram<'a>(
+    fn histogram(
         &mut self,
         name: &str,
-        labels: &[(&str, &'a str)],
+        labels: &[(&str, &str)],
         cumulative: impl Iterator<Item = (f64, u64)>,
         sum: f64,
     ) {

@@ -111,12 +111,14 @@ fn bytes(size: ByteSize) -> usize {
 }
 
 fn service(args: &ServeArgs) -> ServiceSettings {
-    let mut settings = ServiceSettings::default();
-    settings.batch_tokens = args.batching.batch_tokens.map(NonZeroUsize::get);
-    settings.batch_rows = args.batching.batch_size.map(NonZeroUsize::get);
-    settings.max_wait = Duration::from_micros(args.batching.max_wait_us);
-    settings.ageing = Duration::from_millis(args.batching.ageing_ms);
-    settings.default_deadline = deadline(args.batching.default_deadline_ms);
+    let mut settings = ServiceSettings {
+        batch_tokens: args.batching.batch_tokens.map(NonZeroUsize::get),
+        batch_rows: args.batching.batch_size.map(NonZeroUsize::get),
+        max_wait: Duration::from_micros(args.batching.max_wait_us),
+        ageing: Duration::from_millis(args.batching.ageing_ms),
+        default_deadline: deadline(args.batching.default_deadline_ms),
+        ..ServiceSettings::default()
+    };
     limit(&mut settings, &args.limits);
     settings
 }
