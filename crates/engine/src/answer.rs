@@ -28,11 +28,12 @@ pub enum Origin {
     Computed,
     /// Taken from the cache.
     Cache,
-    /// Computed for an equal row of the same window.
+    /// Computed for an equal row of the same window, or of another request in flight.
     Duplicate,
 }
 
 /// What came of a distinct row.
+#[derive(Clone)]
 pub(crate) struct Outcome {
     pub(crate) origin: Origin,
     pub(crate) answer: Result<Arc<[f32]>, RowError>,

@@ -8,7 +8,7 @@ use batch::Share;
 use networks::{ModelDirectory, ProblemType, Task};
 
 use crate::answer::{Answer, Origin, Outcome, assemble};
-use crate::cache::{Cache, Entry};
+use crate::cache::{Cache, Entry, Key};
 use crate::error::RowError;
 use crate::execute::{BatchTime, Executor, Workers};
 use crate::machine::Machine;
@@ -53,11 +53,37 @@ impl Core {
             return None;
         }
         let entry = self.cache.get(unique.key)?;
+        Some(self.hit(unique, entry))
+    }
+
+    /// The same from memory alone, which takes no longer than it may under a lock.
+    pub(crate) fn cached_in_memory(&self, unique: &Unique) -> Option<Outcome> {
+        let entry = self.cache.get_in_memory(unique.key)?;
+        Some(self.hit(unique, entry))
+    }
+
+    fn hit(&self, unique: &Unique, entry: Entry) -> Outcome {
         self.cache.count_hits(unique.count, entry.cost);
-        Some(Outcome {
+        Outcome {
             origin: Origin::Cache,
             answer: Ok(entry.values),
-        })
+        }
+    }
+
+    /// Keeps a row's answer in the cache, if there is one.
+    pub(crate) fn keep(&self, key: Key, values: &Arc<[f32]>, cost: Duration) {
+        if self.cache.is_on() {
+            let values = Arc::clone(values);
+            self.cache.put(key, Entry { values, cost });
+        }
+    }
+
+    /// Counts a row that was computed for so many rows.
+    pub(crate) fn count_computed(&self, rows: u32, cost: Duration) {
+        if self.cache.is_on() {
+            self.cache.count_miss();
+            self.cache.count_hits(rows.saturating_sub(1), cost);
+        }
     }
 
     /// Computes distinct rows as one batch and keeps the answers in the cache.
@@ -65,22 +91,13 @@ impl Core {
         let tokens: Vec<_> = rows.iter().map(|unique| &unique.tokens).collect();
         let executed = self.executor.run(&tokens, workers);
         let total: usize = tokens.iter().map(|row| row.ids.len()).sum();
-        let per_token = executed.time.busy.as_secs_f64() / total.max(1) as f64;
         let outcomes = rows.iter().zip(executed.answers).map(|(unique, answer)| {
             if let Ok(values) = &answer
                 && cache == CacheUse::Yes
-                && self.cache.is_on()
             {
-                let cost = Duration::from_secs_f64(per_token * unique.tokens.ids.len() as f64);
-                self.cache.count_miss();
-                self.cache.count_hits(unique.count - 1, cost);
-                self.cache.put(
-                    unique.key,
-                    Entry {
-                        values: Arc::clone(values),
-                        cost,
-                    },
-                );
+                let cost = executed.time.share(unique.tokens.ids.len(), total);
+                self.count_computed(unique.count, cost);
+                self.keep(unique.key, values, cost);
             }
             Outcome {
                 origin: Origin::Computed,

@@ -49,6 +49,13 @@ pub(crate) struct BatchTime {
     pub(crate) busy: Duration,
 }
 
+impl BatchTime {
+    /// What a row of `tokens` of the batch's `total` tokens cost one thread.
+    pub(crate) fn share(self, tokens: usize, total: usize) -> Duration {
+        self.busy.mul_f64(tokens as f64 / total.max(1) as f64)
+    }
+}
+
 /// A network and the threads that may compute with it.
 pub(crate) struct Executor {
     network: Network,
@@ -61,6 +68,7 @@ pub(crate) struct Executor {
     free: (Sender<Slot>, Receiver<Slot>),
     team: OnceLock<Mutex<SpinTeam>>,
     workspace_bytes: AtomicU64,
+    panics: AtomicU64,
 }
 
 #[derive(Default)]
@@ -88,6 +96,7 @@ impl Executor {
             free,
             team: OnceLock::new(),
             workspace_bytes: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
         }
     }
 
@@ -102,6 +111,11 @@ impl Executor {
     /// Bytes of all buffers that computing has needed so far.
     pub(crate) fn workspace_bytes(&self) -> u64 {
         self.workspace_bytes.load(Relaxed)
+    }
+
+    /// Batches and rows whose computing has panicked so far.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.load(Relaxed)
     }
 
     /// What the operators have cost since the last call, in batches that are done, as the time of one
@@ -174,6 +188,7 @@ impl Executor {
             Ok(Err(error)) => Err(internal(error.to_string())),
             Err(_) => {
                 slot = Slot::default();
+                self.panics.fetch_add(1, Relaxed);
                 Err(internal(
                     "computing this row panicked; please report this".into(),
                 ))

@@ -72,6 +72,15 @@ impl Preparer {
     /// Prepares a window. Rows that are equal after preparation (same tokens, whatever their text)
     /// become one [`Unique`].
     pub(crate) fn window(&self, rows: Vec<Result<Input, RowError>>) -> PreparedWindow {
+        self.window_as(rows, &self.encode)
+    }
+
+    /// The same with other options; they must not change the prompt, which the executor knows.
+    pub(crate) fn window_as(
+        &self,
+        rows: Vec<Result<Input, RowError>>,
+        encode: &Encode,
+    ) -> PreparedWindow {
         let mut window = PreparedWindow {
             rows: Vec::with_capacity(rows.len()),
             unique: Vec::new(),
@@ -79,7 +88,7 @@ impl Preparer {
         let mut known: HashMap<Key, u32> = HashMap::with_capacity(rows.len());
         for row in rows {
             let prepared = row.and_then(|input| {
-                let (tokens, truncated, source) = self.row(input)?;
+                let (tokens, truncated, source) = self.row(input, encode)?;
                 let length = tokens.ids.len() as u32;
                 let key = self.scope.key(&tokens.ids, &tokens.types);
                 let unique = *known.entry(key).or_insert_with(|| {
@@ -103,7 +112,11 @@ impl Preparer {
         window
     }
 
-    fn row(&self, input: Input) -> Result<(TokenRow, bool, Option<Arc<Source>>), RowError> {
+    fn row(
+        &self,
+        input: Input,
+        encode: &Encode,
+    ) -> Result<(TokenRow, bool, Option<Arc<Source>>), RowError> {
         match (&input, self.takes) {
             (Input::Text(_), Takes::Pairs) => {
                 return Err(RowError::new(
@@ -123,7 +136,7 @@ impl Preparer {
             LetterCase::Kept => Cow::Borrowed(&input),
             LetterCase::Lowered => Cow::Owned(lowered(&input)),
         };
-        let encoded = catch_unwind(|| self.tokenizer.encode(&read, &self.encode));
+        let encoded = catch_unwind(|| self.tokenizer.encode(&read, encode));
         let encoded = encoded.unwrap_or_else(|_| {
             // The `tokenizers` crate is large: a bug in it costs this row, not its window.
             let why = "the tokenizer panicked; please report this".to_owned();

@@ -82,8 +82,8 @@ fn bytes_of(entry: &Entry) -> usize {
 }
 
 /// Keys are uniform hashes already: their low half serves.
-#[derive(Default)]
-struct KeyHasher(u64);
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {

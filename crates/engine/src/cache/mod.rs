@@ -16,6 +16,7 @@ use std::time::Duration;
 
 pub(crate) use disk::{DiskFile, DiskTier};
 pub(crate) use key::{Key, Scope};
+pub(crate) use memory::KeyHasher;
 use memory::MemoryTier;
 pub use stats::CacheStats;
 use stats::Counters;
@@ -76,6 +77,11 @@ impl Cache {
             self.counters.evicted(memory.put(key, entry.clone()));
         }
         Some(entry)
+    }
+
+    /// Looks a row up in memory alone, for whoever holds a lock.
+    pub(crate) fn get_in_memory(&self, key: Key) -> Option<Entry> {
+        self.memory.as_ref()?.get(key)
     }
 
     /// Keeps what was computed.

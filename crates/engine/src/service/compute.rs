@@ -82,6 +82,13 @@ impl Compute {
         self.shared.threads
     }
 
+    #[cfg(test)]
+    pub(super) fn is_waited_for(&self) -> bool {
+        let state = self.shared.lock();
+        let waits = |member: &Member| member.waiting > 0;
+        state.seats.iter().flatten().any(waits)
+    }
+
     pub(super) fn join(&self) -> Seat {
         let wake = Arc::new(Condvar::new());
         let member = Member {
@@ -110,24 +117,43 @@ impl Compute {
 impl Seat {
     /// The right to compute on one thread; waits for it.
     pub(super) fn right(&self) -> Right<'_> {
+        if let Some(right) = self.try_right() {
+            return right;
+        }
         let mut state = self.shared.lock();
         state.arrives(self.number);
+        if let Some(member) = state.member(self.number) {
+            member.waiting += 1;
+        }
+        // A right may have fallen free since.
         if state.free > 0 {
             state.free -= 1;
-            if let Some(member) = state.member(self.number) {
-                member.held += 1;
-            }
-        } else {
-            if let Some(member) = state.member(self.number) {
-                member.waiting += 1;
-            }
-            while !state.takes_up(self.number) {
-                state = self
-                    .wake
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-            }
+            state.hand_on();
         }
+        while !state.takes_up(self.number) {
+            state = self
+                .wake
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        self.taken()
+    }
+
+    /// The right to compute on one thread, if there is one now.
+    pub(super) fn try_right(&self) -> Option<Right<'_>> {
+        let mut state = self.shared.lock();
+        if state.free == 0 {
+            return None;
+        }
+        state.arrives(self.number);
+        state.free -= 1;
+        if let Some(member) = state.member(self.number) {
+            member.held += 1;
+        }
+        Some(self.taken())
+    }
+
+    fn taken(&self) -> Right<'_> {
         Right {
             seat: self,
             threads: 1,
@@ -137,18 +163,18 @@ impl Seat {
 }
 
 impl Right<'_> {
-    /// Takes the rights of all other threads too, if nobody computes on any of them; says whether.
-    pub(super) fn grow(&mut self) -> bool {
+    /// Makes it the right to compute on so many threads, if there are as many; says whether.
+    pub(super) fn grow(&mut self, threads: usize) -> bool {
+        let more = threads.saturating_sub(self.threads);
         let mut state = self.seat.shared.lock();
-        let others = self.seat.shared.threads - self.threads;
-        if state.free < others {
+        if state.free < more {
             return false;
         }
-        state.free = 0;
+        state.free -= more;
         if let Some(member) = state.member(self.seat.number) {
-            member.held += others;
+            member.held += more;
         }
-        self.threads += others;
+        self.threads += more;
         true
     }
 }

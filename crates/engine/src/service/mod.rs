@@ -1,32 +1,37 @@
 //! A loaded model being served: requests from many threads, batched together.
 
 mod compute;
+mod flights;
 mod histogram;
 mod request;
 mod settings;
 mod stats;
+mod submit;
+#[cfg(test)]
+mod tests;
 mod ticket;
+mod worker;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, unbounded};
+use batch::{Admission, Budget, QueuePolicy};
 
+pub use batch::QueueLimits;
 pub use compute::Compute;
+use flights::Flights;
 pub use histogram::HistogramStats;
 pub use request::{Priority, Reading, Refused, Request};
-pub use settings::{QueueLimits, ServiceLimits, ServiceSettings};
+pub use settings::{ServiceLimits, ServiceSettings};
+use stats::Counters;
 pub use stats::ServiceStats;
 pub use ticket::{Served, Ticket, Timing};
+use worker::{Rate, Run};
 
 use crate::error::Error;
 use crate::model::Model;
-use crate::pipeline::CacheUse;
-use crate::prepare::Unique;
-use stats::{Counters, RowCounts};
-use ticket::Pending;
 
 /// A model being served. Clones share it.
 ///
@@ -80,20 +85,39 @@ struct Handle {
     shared: Arc<Shared>,
 }
 
+/// What the handles, the tickets and the workers of a service have in common.
 struct Shared {
     model: Model,
+    run: Box<dyn Run>,
     settings: RwLock<ServiceSettings>,
     counters: Counters,
+    admission: Admission,
+    state: Mutex<State>,
+    /// Something to do, or to end for.
+    work: Condvar,
+    /// Nothing in flight any more, or a worker less.
+    quiet: Condvar,
+    /// Set under the lock of `state`.
     closed: AtomicBool,
-    in_flight: AtomicUsize,
-    jobs: Sender<Job>,
+    /// Times are counted from here.
+    epoch: Instant,
+    /// For each worker, when its batch began, in nanoseconds; 0 while it has none.
+    began: Box<[AtomicU64]>,
+    /// When a batch ended last, in nanoseconds.
+    landed: AtomicU64,
 }
 
-struct Job {
-    unique: Vec<Unique>,
-    pending: Arc<Pending>,
-    cache: CacheUse,
-    queued: Instant,
+struct State {
+    flights: Flights,
+    budget: Budget,
+    rate: Rate,
+    /// Workers that wait for something to do.
+    idle: usize,
+    /// Workers that compute a batch or tell those who wait for it.
+    busy: usize,
+    workers: usize,
+    /// Requests of which a part is queued and another will be.
+    entering: usize,
 }
 
 impl Service {
@@ -115,40 +139,65 @@ impl Service {
         model: Model,
         settings: ServiceSettings,
     ) -> Result<Self, Error> {
+        let run = Box::new(Arc::clone(model.core()));
+        Self::start_with(compute, model, settings, run)
+    }
+
+    /// The same with something else that computes, for tests.
+    fn start_with(
+        compute: &Compute,
+        model: Model,
+        settings: ServiceSettings,
+        run: Box<dyn Run>,
+    ) -> Result<Self, Error> {
         settings.check()?;
-        let (jobs, work) = unbounded::<Job>();
+        let workers = model.threads();
+        let state = State {
+            flights: Flights::new(settings.queue, QueuePolicy::default()),
+            budget: Budget::tokens(1),
+            rate: Rate::default(),
+            idle: 0,
+            busy: 0,
+            workers: 0,
+            entering: 0,
+        };
         let shared = Arc::new(Shared {
-            model,
-            settings: RwLock::new(settings),
+            run,
+            admission: Admission::new(settings.limits.most()),
+            settings: RwLock::new(settings.clone()),
             counters: Counters::default(),
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            quiet: Condvar::new(),
             closed: AtomicBool::new(false),
-            in_flight: AtomicUsize::new(0),
-            jobs,
+            epoch: Instant::now(),
+            began: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            landed: AtomicU64::new(0),
+            model,
         });
+        shared.apply(settings);
+        let service = Self {
+            handle: Arc::new(Handle {
+                shared: Arc::clone(&shared),
+            }),
+        };
         let seat = Arc::new(compute.join());
-        for number in 0..shared.model.threads() {
-            let (shared, work, seat) = (Arc::downgrade(&shared), work.clone(), Arc::clone(&seat));
-            let thread = std::thread::Builder::new().name(format!("batchwright-serve-{number}"));
-            let spawned = thread.spawn(move || {
-                for job in work {
-                    let Some(shared) = shared.upgrade() else {
-                        break;
-                    };
-                    let mut right = seat.right();
-                    let _ = right.grow();
-                    shared.answer(job);
+        for number in 0..workers {
+            // A thread that the system refuses makes the service slower, nothing else, unless it
+            // refuses all.
+            match shared.start_worker(number, &seat) {
+                Err(error) if number == 0 => {
+                    let problem = format!("the system refuses to start a thread: {error}");
+                    return Err(Error::Option {
+                        name: "threads",
+                        problem,
+                    });
                 }
-            });
-            if let (Err(error), 0) = (spawned, number) {
-                return Err(Error::Option {
-                    name: "threads",
-                    problem: format!("the system refuses to start a thread: {error}"),
-                });
+                Err(_) => break,
+                Ok(()) => {}
             }
         }
-        Ok(Self {
-            handle: Arc::new(Handle { shared }),
-        })
+        Ok(service)
     }
 
     /// The model that is served.
@@ -156,8 +205,8 @@ impl Service {
         &self.handle.shared.model
     }
 
-    /// Takes a request on. It tokenises on the calling thread and never waits for anything: 10,000 long
-    /// texts keep a thread for some tenths of a second, one for microseconds.
+    /// Takes a request on. It tokenises on the calling thread and waits for nothing: a short text keeps the
+    /// thread for microseconds, ten thousand long ones for some tenths of a second.
     ///
     /// # Errors
     /// If the service is closed, or the request is beyond a limit.
@@ -176,121 +225,131 @@ impl Service {
         settings.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes the settings; what is in flight is not touched by lower limits.
+    /// Changes the settings. Lower limits let be what is in flight, and what waits keeps its place.
     ///
     /// # Errors
     /// If one cannot be honoured; then all stay as they are.
     pub fn set(&self, settings: ServiceSettings) -> Result<(), Error> {
         settings.check()?;
-        let mut place = self
-            .handle
-            .shared
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        *place = settings;
+        self.handle.shared.apply(settings);
         Ok(())
     }
 
     /// What it has done and is doing.
     pub fn stats(&self) -> ServiceStats {
         let shared = &self.handle.shared;
+        let in_flight = shared.admission.held();
+        let counted = shared.counters.stats();
+        let state = shared.lock();
+        let queue = state.flights.queue.held();
         ServiceStats {
-            requests_in_flight: shared.in_flight.load(SeqCst) as u64,
-            workers: shared.model.threads() as u64,
+            worker_panics: counted.worker_panics + shared.model.core().executor.panics(),
+            requests_in_flight: in_flight.requests as u64,
+            tokens_in_flight: in_flight.tokens as u64,
+            bytes_in_flight: in_flight.bytes as u64,
+            queue_entries: queue.entries as u64,
+            queue_tokens: queue.tokens as u64,
+            queue_bytes: queue.bytes as u64,
+            workers: state.workers as u64,
+            workers_busy: state.busy as u64,
             cache: shared.model.cache_stats(),
-            ..shared.counters.stats()
+            ..counted
         }
     }
 
     /// Whether it does its work. Cheap enough to be asked every second.
     pub fn health(&self) -> Health {
-        Health::Well
-    }
-
-    /// Refuses new requests from now on; those accepted are answered.
-    pub fn close(&self) {
-        self.handle.shared.closed.store(true, SeqCst);
-    }
-
-    /// Waits until everything accepted is answered, but no longer than `within`; says whether it is.
-    pub fn drained(&self, within: Duration) -> bool {
-        let until = Instant::now() + within;
-        while self.handle.shared.in_flight.load(SeqCst) > 0 {
-            if Instant::now() >= until {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
+        let shared = &self.handle.shared;
+        let limit = self.settings().wedged_after;
+        let now = shared.now();
+        let since = |ns: u64| now.saturating_sub(Duration::from_nanos(ns));
+        let began = shared.began.iter().map(|began| began.load(SeqCst));
+        let longest = began.filter(|&ns| ns > 0).map(since).max();
+        if let Some(batch) = longest.filter(|&batch| batch > limit) {
+            return Health::Wedged { batch };
         }
-        true
+        let state = shared.lock();
+        if state.workers == 0 && !shared.closed.load(SeqCst) {
+            return Health::NoWorkers;
+        }
+        // A long queue is no fault as long as it moves.
+        let waiting = state.flights.queue.oldest();
+        let waiting = waiting.map(|arrived| now.saturating_sub(arrived));
+        let waiting = waiting.map(|waiting| waiting.min(since(shared.landed.load(SeqCst))));
+        match waiting.filter(|&waiting| waiting > limit) {
+            Some(waiting) => Health::Stalled { waiting },
+            None => Health::Well,
+        }
+    }
+
+    /// Refuses new requests from now on; those accepted are answered, and then its threads end. Dropping
+    /// the last handle does the same.
+    pub fn close(&self) {
+        self.handle.shared.close();
+    }
+
+    /// Waits until everything accepted is answered or abandoned (and after [`close`](Self::close), until
+    /// its threads have ended), but no longer than `within`; says whether it is.
+    pub fn drained(&self, within: Duration) -> bool {
+        let shared = &self.handle.shared;
+        let busy = |state: &mut State| {
+            let threads = shared.closed.load(SeqCst) && state.workers > 0;
+            !state.flights.is_empty() || state.entering + state.busy > 0 || threads
+        };
+        let waited = shared.quiet.wait_timeout_while(shared.lock(), within, busy);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !busy(&mut state)
     }
 }
 
 impl Shared {
-    fn submit(&self, request: Request) -> Result<Ticket, Refused> {
-        let arrived = Instant::now();
-        let limits = {
-            let settings = self.settings.read();
-            settings.unwrap_or_else(PoisonError::into_inner).limits
+    /// Puts settings into force.
+    fn apply(&self, settings: ServiceSettings) {
+        self.admission.set_most(settings.limits.most());
+        let model = self.model.core().settings.budget;
+        let mut state = self.lock();
+        state.budget = Budget {
+            tokens: settings.batch_tokens.unwrap_or(model.tokens),
+            rows: settings.batch_rows.unwrap_or(model.rows),
+            workers: 1,
         };
-        let texts = request.inputs.len();
-        if texts > limits.texts_per_request {
-            return Err(Refused::TooLarge {
-                limit: "texts_per_request",
-                value: texts as u64,
-                most: limits.texts_per_request as u64,
-            });
-        }
-        // In flight first: whoever closes and then sees none has seen all.
-        let in_flight = self.in_flight.fetch_add(1, SeqCst) + 1;
-        let refuse = |why| {
-            self.in_flight.fetch_sub(1, SeqCst);
-            Err(why)
-        };
-        if self.closed.load(SeqCst) {
-            return refuse(Refused::Closed);
-        }
-        if in_flight > limits.requests {
-            return refuse(Refused::TooMany {
-                limit: "requests",
-                value: in_flight as u64,
-                most: limits.requests as u64,
-                retry_after: Duration::from_secs(1),
-            });
-        }
-        self.counters.accepted();
-        let core = self.model.core();
-        let prepared = core
-            .preparer
-            .window(request.inputs.into_iter().map(Ok).collect());
-        let outcomes = prepared.unique.iter().map(|_| None).collect();
-        let pending = Pending::new(prepared.rows, outcomes, arrived);
-        let job = Job {
-            unique: prepared.unique,
-            pending: Arc::clone(&pending),
-            cache: request.cache,
-            queued: Instant::now(),
-        };
-        // The receivers are the workers, which stay as long as this does.
-        let _ = self.jobs.send(job);
-        Ok(Ticket::new(pending))
+        let queue = &mut state.flights.queue;
+        queue.set_limits(settings.queue);
+        queue.set_policy(QueuePolicy {
+            ageing: settings.ageing,
+            max_wait: settings.max_wait,
+            ..queue.policy()
+        });
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = settings;
+        drop(state);
+        self.work.notify_all();
     }
 
-    fn answer(&self, job: Job) {
-        let start = Instant::now();
-        let outcomes = self.model.core().outcomes_now(&job.unique, job.cache);
-        let mut rows = RowCounts::default();
-        for (unique, outcome) in job.unique.iter().zip(&outcomes) {
-            if let Some(outcome) = outcome {
-                rows.outcome(outcome, unique.count.into());
-            }
-        }
-        let outcomes = (0..).zip(outcomes.into_iter().flatten());
-        let (queue, compute) = (start - job.queued, start.elapsed());
-        if let Some(timing) = job.pending.deliver(outcomes, queue, compute) {
-            self.counters.answered(timing, rows);
-        }
-        self.in_flight.fetch_sub(1, SeqCst);
+    fn close(&self) {
+        let state = self.lock();
+        self.closed.store(true, SeqCst);
+        drop(state);
+        self.work.notify_all();
+        self.quiet.notify_all();
+    }
+
+    /// Time since the service began.
+    fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// What panics under the lock is a bug, and may have cost a row; it must not cost all others.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use batch::{Load, QueueLimits};
+
 use crate::error::Error;
 
 /// How a service batches, and how much it takes on. All of it may be changed while it runs
@@ -21,7 +23,7 @@ pub struct ServiceSettings {
     pub default_deadline: Option<Duration>,
     /// What may be in flight: accepted, and its answers not yet taken.
     pub limits: ServiceLimits,
-    /// What may wait for a thread.
+    /// What may wait for a thread: distinct rows, their tokens, and the bytes of these.
     pub queue: QueueLimits,
     /// A batch that takes longer than this, or a row that waits longer for a thread, means that something
     /// hangs: [`Service::health`](crate::Service::health) says so.
@@ -38,17 +40,6 @@ pub struct ServiceLimits {
     /// Tokens of all requests, cached rows left out.
     pub tokens: usize,
     /// Bytes that all requests take: their texts, tokens and answers.
-    pub bytes: usize,
-}
-
-/// What may wait for a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueLimits {
-    /// Distinct rows.
-    pub entries: usize,
-    /// Their tokens.
-    pub tokens: usize,
-    /// Bytes of their tokens.
     pub bytes: usize,
 }
 
@@ -78,16 +69,6 @@ impl Default for ServiceLimits {
     }
 }
 
-impl Default for QueueLimits {
-    fn default() -> Self {
-        Self {
-            entries: 65_536,
-            tokens: 2 << 20,
-            bytes: 64 << 20,
-        }
-    }
-}
-
 impl ServiceSettings {
     /// Refuses what would let nothing through.
     pub(crate) fn check(&self) -> Result<(), Error> {
@@ -110,5 +91,15 @@ impl ServiceSettings {
         zero("queue.entries", Some(self.queue.entries))?;
         zero("queue.tokens", Some(self.queue.tokens))?;
         zero("queue.bytes", Some(self.queue.bytes))
+    }
+}
+
+impl ServiceLimits {
+    pub(super) fn most(&self) -> Load {
+        Load {
+            requests: self.requests,
+            tokens: self.tokens,
+            bytes: self.bytes,
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use std::time::Duration;
+
 use batch::Padding;
 
 use super::histogram::{Histogram, HistogramStats, NUMBERS, SECONDS};
@@ -64,9 +66,9 @@ pub struct ServiceStats {
     pub workers_busy: u64,
     /// Seconds of tokenising and looking up, by request.
     pub prepare_seconds: HistogramStats,
-    /// Seconds of waiting for a thread, by request.
+    /// Seconds of waiting for a thread, by request; those that the cache answered are left out.
     pub queue_seconds: HistogramStats,
-    /// Seconds in the network, by request.
+    /// Seconds in the network, by request; those that the cache answered are left out.
     pub compute_seconds: HistogramStats,
     /// Seconds from arrival to answer, by request.
     pub total_seconds: HistogramStats,
@@ -90,7 +92,7 @@ pub(super) const REFUSALS: &[&str] = &[
     "queue.entries",
     "queue.tokens",
     "queue.bytes",
-    "deadline",
+    "wait_ms",
 ];
 
 /// Codes of row errors that a service can give.
@@ -113,7 +115,7 @@ pub(super) struct Counters {
     rows_shared: AtomicU64,
     rows_cached: AtomicU64,
     failures: [AtomicU64; FAILURES.len()],
-    pub(super) worker_panics: AtomicU64,
+    worker_panics: AtomicU64,
     tokens: AtomicU64,
     padded_tokens: AtomicU64,
     busy_ns: AtomicU64,
@@ -200,6 +202,10 @@ impl Counters {
         }
     }
 
+    pub(super) fn worker_panicked(&self) {
+        self.worker_panics.fetch_add(1, Relaxed);
+    }
+
     pub(super) fn abandoned(&self) {
         self.abandoned.fetch_add(1, Relaxed);
     }
@@ -214,8 +220,10 @@ impl Counters {
             counter.fetch_add(count, Relaxed);
         }
         self.prepare.add_time(timing.prepare);
-        self.queue.add_time(timing.queue);
-        self.compute.add_time(timing.compute);
+        if timing.queue + timing.compute > Duration::ZERO {
+            self.queue.add_time(timing.queue);
+            self.compute.add_time(timing.compute);
+        }
         self.total.add_time(timing.total);
     }
 

@@ -2,11 +2,16 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use batch::Permit;
+
+use super::Shared;
+use super::stats::RowCounts;
 use crate::answer::{Answer, Origin, Outcome, assemble};
 use crate::error::RowError;
 use crate::prepare::PreparedRow;
@@ -15,8 +20,12 @@ use crate::prepare::PreparedRow;
 /// threads. Dropping it abandons whatever nobody has begun to compute.
 #[must_use = "dropping a ticket abandons its request"]
 pub struct Ticket {
-    pending: Arc<Pending>,
-    taken: bool,
+    pub(super) pending: Arc<Pending>,
+    pub(super) shared: Arc<Shared>,
+    /// What of it was not answered at once.
+    pub(super) flights: Vec<u32>,
+    /// Given back when the answers are taken.
+    pub(super) permit: Option<Permit>,
 }
 
 /// What came of a request.
@@ -34,7 +43,8 @@ pub struct Served {
 }
 
 /// How long a request took, and with what. Queueing and computing are those of the row that was answered
-/// last; with `prepare` they make up `total`, but for handing over.
+/// last; with `prepare` they make up `total`, but for handing over. Both are 0 where nothing had to be
+/// computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
     /// Tokenising and looking up.
@@ -57,66 +67,99 @@ struct State {
     rows: Vec<Result<PreparedRow, RowError>>,
     /// One for each distinct row.
     outcomes: Vec<Option<Outcome>>,
+    /// How many rows each of these stands for.
+    counts: Vec<u32>,
     missing: usize,
+    /// The last answer has come and is being counted.
+    ending: bool,
     arrived: Instant,
     timing: Timing,
+    abandoned: bool,
     waker: Option<Waker>,
 }
 
+/// The last of a request's answers has come: what is to be counted, then told to whoever waits.
+#[must_use]
+pub(super) struct Done<'a> {
+    pub(super) timing: Timing,
+    pub(super) rows: RowCounts,
+    pending: &'a Pending,
+}
+
 impl Pending {
-    /// A request whose rows are prepared; what the cache knew is in `outcomes`.
+    /// A request that arrived some time ago and whose rows are prepared. Of its distinct rows, `counts`
+    /// says for how many rows each stands, and `outcomes` what the cache knew of it.
     pub(super) fn new(
         rows: Vec<Result<PreparedRow, RowError>>,
+        counts: Vec<u32>,
         outcomes: Vec<Option<Outcome>>,
         arrived: Instant,
-    ) -> Arc<Self> {
+    ) -> Self {
         let prepare = arrived.elapsed();
         let state = State {
             missing: outcomes.iter().filter(|outcome| outcome.is_none()).count(),
+            ending: false,
             rows,
             outcomes,
+            counts,
             arrived,
             timing: Timing {
                 prepare,
                 total: prepare,
                 ..Timing::default()
             },
+            abandoned: false,
             waker: None,
         };
-        Arc::new(Self {
+        Self {
             state: Mutex::new(state),
             done: Condvar::new(),
+        }
+    }
+
+    /// What to count where every row was answered at once.
+    pub(super) fn done_at_once(&self) -> Option<(Timing, RowCounts)> {
+        let state = self.lock();
+        (state.missing == 0).then(|| (state.timing, state.row_counts()))
+    }
+
+    /// Answers a distinct row, which had its turn at `start` and was done at `end`, after it had waited
+    /// since `since`. Gives what is left to do if it was the last: only then does anybody learn of it.
+    pub(super) fn deliver(
+        &self,
+        row: u32,
+        outcome: Outcome,
+        since: Instant,
+        start: Instant,
+        end: Instant,
+    ) -> Option<Done<'_>> {
+        let mut state = self.lock();
+        let place = &mut state.outcomes[row as usize];
+        if place.is_some() {
+            return None;
+        }
+        *place = Some(outcome);
+        if state.missing > 1 || state.abandoned {
+            state.missing -= 1;
+            return None;
+        }
+        // `missing` stays until it is counted: who has the answers finds them in the statistics.
+        state.ending = true;
+        state.timing.queue = start.saturating_duration_since(since);
+        state.timing.compute = end.saturating_duration_since(start.max(since));
+        state.timing.total = end.saturating_duration_since(state.arrived);
+        Some(Done {
+            timing: state.timing,
+            rows: state.row_counts(),
+            pending: self,
         })
     }
 
-    /// Answers some distinct rows; gives the times of the whole request if these were the last.
-    pub(super) fn deliver(
-        &self,
-        outcomes: impl IntoIterator<Item = (u32, Outcome)>,
-        queue: Duration,
-        compute: Duration,
-    ) -> Option<Timing> {
-        let mut state = self.lock();
-        for (row, outcome) in outcomes {
-            let place = &mut state.outcomes[row as usize];
-            if place.is_none() {
-                *place = Some(outcome);
-                state.missing -= 1;
-            }
-        }
-        if state.missing > 0 {
-            return None;
-        }
-        state.timing.queue = queue;
-        state.timing.compute = compute;
-        state.timing.total = state.arrived.elapsed();
-        let (timing, waker) = (state.timing, state.waker.take());
-        drop(state);
-        self.done.notify_one();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        Some(timing)
+    #[cfg(test)]
+    pub(super) fn tokens(&self) -> usize {
+        let state = self.lock();
+        let rows = state.rows.iter().flatten();
+        rows.map(|row| row.tokens as usize).sum()
     }
 
     /// Nothing in here can panic half way.
@@ -125,7 +168,35 @@ impl Pending {
     }
 }
 
+impl Done<'_> {
+    /// Tells whoever waits.
+    pub(super) fn tell(self) {
+        let mut state = self.pending.lock();
+        state.missing = 0;
+        let waker = state.waker.take();
+        drop(state);
+        self.pending.done.notify_one();
+        if let Some(waker) = waker {
+            // The caller's code: a panic in it must not cost others their answers.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+    }
+}
+
 impl State {
+    fn row_counts(&self) -> RowCounts {
+        let mut counts = RowCounts::default();
+        for error in self.rows.iter().filter_map(|row| row.as_ref().err()) {
+            counts.failed(error.code, 1);
+        }
+        for (outcome, &rows) in self.outcomes.iter().zip(&self.counts) {
+            if let Some(outcome) = outcome {
+                counts.outcome(outcome, rows.into());
+            }
+        }
+        counts
+    }
+
     fn served(&mut self) -> Served {
         let rows = std::mem::take(&mut self.rows);
         let tokens = rows.iter().flatten().map(|row| u64::from(row.tokens)).sum();
@@ -141,13 +212,6 @@ impl State {
 }
 
 impl Ticket {
-    pub(super) fn new(pending: Arc<Pending>) -> Self {
-        Self {
-            pending,
-            taken: false,
-        }
-    }
-
     /// Whether the answers are there: [`wait`](Self::wait) will not block.
     pub fn is_ready(&self) -> bool {
         self.pending.lock().missing == 0
@@ -155,7 +219,6 @@ impl Ticket {
 
     /// Waits for the answers.
     pub fn wait(mut self) -> Served {
-        self.taken = true;
         let mut state = self.pending.lock();
         while state.missing > 0 {
             state = self
@@ -164,7 +227,10 @@ impl Ticket {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        state.served()
+        let served = state.served();
+        drop(state);
+        self.permit = None;
+        served
     }
 }
 
@@ -174,7 +240,10 @@ impl Future for Ticket {
     /// # Panics
     /// If it is polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Served> {
-        assert!(!self.taken, "a ticket was polled after it was ready");
+        assert!(
+            self.permit.is_some(),
+            "a ticket was polled after it was ready"
+        );
         let mut state = self.pending.lock();
         if state.missing > 0 {
             match &mut state.waker {
@@ -185,8 +254,21 @@ impl Future for Ticket {
         }
         let served = state.served();
         drop(state);
-        self.taken = true;
+        self.permit = None;
         Poll::Ready(served)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.pending.lock();
+        if state.missing == 0 || state.ending {
+            return;
+        }
+        state.abandoned = true;
+        state.waker = None;
+        drop(state);
+        self.shared.abandon(&self.pending, &self.flights);
     }
 }
 

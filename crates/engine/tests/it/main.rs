@@ -11,6 +11,7 @@ mod answers;
 mod cache;
 mod faults;
 mod invariance;
+mod service;
 mod stream;
 
 use batchwright_engine::{Input, Model, ModelBuilder, ProfileUse};
