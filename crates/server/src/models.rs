@@ -157,6 +157,13 @@ impl Models {
             .filter(of_version)
             .filter_map(|s| s.current());
         let Some(first) = ready.next() else {
+            if let Some(version) = pick.version
+                && !self.slots.iter().any(|slot| of_version(&slot))
+            {
+                let message =
+                    format!("no model has a version `{version}`; /models lists what there is");
+                return Err(Problem::new(Code::UnknownModel, message));
+            }
             return Err(not_loaded(&self.slots[0].spec.name, &self.slots));
         };
         let Some(task) = pick.task.filter(|&task| task != first.task()) else {

@@ -1,7 +1,7 @@
 //! A server of the test's own, and the plainest client there can be.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,7 +29,9 @@ pub(crate) struct Got {
 
 pub(crate) fn builder(golden: &str) -> ModelBuilder {
     let directory = golden::root().join(golden);
-    Model::builder(directory.to_str().unwrap()).threads(2).cache_bytes(1 << 20)
+    Model::builder(directory.to_str().unwrap())
+        .threads(2)
+        .cache_bytes(1 << 20)
 }
 
 pub(crate) fn spec(name: &str, golden: &str) -> ModelSpec {
@@ -55,7 +57,10 @@ pub(crate) fn settings() -> ServerSettings {
 impl Running {
     /// A server of these models, ready.
     pub(crate) fn of(models: &[(&str, &str)]) -> Self {
-        let specs = models.iter().map(|(name, golden)| spec(name, golden)).collect();
+        let specs = models
+            .iter()
+            .map(|(name, golden)| spec(name, golden))
+            .collect();
         Self::with(settings(), specs)
     }
 
@@ -125,7 +130,13 @@ impl Running {
         self.ask("POST", path, &[], body.to_string().as_bytes())
     }
 
-    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Got {
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Got {
         let mut stream = self.connect();
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n",
@@ -171,7 +182,10 @@ pub(crate) fn read(from: &mut impl BufRead) -> Option<Got> {
     if let Some(length) = headers.get("content-length") {
         body.resize(length.parse().unwrap(), 0);
         from.read_exact(&mut body).unwrap();
-    } else if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+    } else if headers
+        .get("transfer-encoding")
+        .is_some_and(|coding| coding == "chunked")
+    {
         loop {
             line.clear();
             from.read_line(&mut line).unwrap();
@@ -203,7 +217,10 @@ impl Got {
     /// The code of one of the server's own errors.
     #[track_caller]
     pub(crate) fn code(&self, status: u16) -> String {
-        self.json(status)["error"]["code"].as_str().unwrap().to_owned()
+        self.json(status)["error"]["code"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     pub(crate) fn text(&self) -> String {
@@ -213,8 +230,12 @@ impl Got {
 
 /// Numbers as f32: what they were before they became text.
 pub(crate) fn floats(value: &Value) -> Vec<f32> {
-    let list = value.as_array().unwrap_or_else(|| panic!("no list: {value}"));
-    list.iter().map(|number| number.to_string().parse().unwrap()).collect()
+    let list = value
+        .as_array()
+        .unwrap_or_else(|| panic!("no list: {value}"));
+    list.iter()
+        .map(|number| number.to_string().parse().unwrap())
+        .collect()
 }
 
 pub(crate) fn bits(values: &[f32]) -> Vec<u32> {

@@ -47,7 +47,10 @@ fn answers_are_those_of_the_offline_model_bit_for_bit() {
         for (row, expected) in rows.iter().zip(&expected) {
             let body = json!({"model": name, "text": row, "cache": false});
             match expected {
-                Ok(_) => compare(&server.post("/predict", &body).json(200)["results"], std::slice::from_ref(expected)),
+                Ok(_) => compare(
+                    &server.post("/predict", &body).json(200)["results"],
+                    std::slice::from_ref(expected),
+                ),
                 Err(_) => assert_eq!(server.post("/predict", &body).status / 100, 4),
             }
         }
@@ -66,7 +69,10 @@ fn compare(results: &serde_json::Value, expected: &[Result<Prediction, engine::R
             }
             Ok(Prediction::Labels(labels)) => {
                 assert_eq!(row["label"], labels[0].label);
-                assert_eq!(bits(&floats(&json!([row["score"]]))), bits(&[labels[0].score]));
+                assert_eq!(
+                    bits(&floats(&json!([row["score"]]))),
+                    bits(&[labels[0].score])
+                );
             }
             Ok(Prediction::Entities(entities)) => {
                 let found = row["entities"].as_array().unwrap();
@@ -74,8 +80,14 @@ fn compare(results: &serde_json::Value, expected: &[Result<Prediction, engine::R
                 for (found, entity) in found.iter().zip(entities) {
                     assert_eq!(found["label"], entity.label);
                     assert_eq!(found["text"], entity.text);
-                    assert_eq!((&found["start"], &found["end"]), (&json!(entity.start), &json!(entity.end)));
-                    assert_eq!(bits(&floats(&json!([found["score"]]))), bits(&[entity.score]));
+                    assert_eq!(
+                        (&found["start"], &found["end"]),
+                        (&json!(entity.start), &json!(entity.end))
+                    );
+                    assert_eq!(
+                        bits(&floats(&json!([found["score"]]))),
+                        bits(&[entity.score])
+                    );
                 }
             }
             Err(error) => assert_eq!(row["error"]["code"], error.code),
@@ -87,17 +99,36 @@ fn compare(results: &serde_json::Value, expected: &[Result<Prediction, engine::R
 #[test]
 fn the_model_is_found_by_name_or_by_task() {
     let server = Running::of(&MODELS);
-    for (path, name) in [("/embed", "embedder"), ("/classify", "classifier"), ("/tag", "tagger")] {
-        let got = server.post(path, &json!({"text": "turn on the lights"})).json(200);
+    for (path, name) in [
+        ("/embed", "embedder"),
+        ("/classify", "classifier"),
+        ("/tag", "tagger"),
+    ] {
+        let got = server
+            .post(path, &json!({"text": "turn on the lights"}))
+            .json(200);
         assert_eq!(got["model"], name, "{path}");
     }
-    let got = server.post("/rerank", &json!({"query": "lights", "passages": ["on", "off"]})).json(200);
-    assert_eq!((&got["model"], got["results"].as_array().unwrap().len()), (&json!("ranker"), 2));
+    let got = server
+        .post(
+            "/rerank",
+            &json!({"query": "lights", "passages": ["on", "off"]}),
+        )
+        .json(200);
+    assert_eq!(
+        (&got["model"], got["results"].as_array().unwrap().len()),
+        (&json!("ranker"), 2)
+    );
     let wrong = server.post("/embed", &json!({"model": "tagger", "text": "a"}));
     assert_eq!(wrong.code(400), "wrong_task");
-    let unknown = server.post("/embed", &json!({"model": "nobody", "text": "a"})).json(404);
+    let unknown = server
+        .post("/embed", &json!({"model": "nobody", "text": "a"}))
+        .json(404);
     let words = unknown["error"]["message"].as_str().unwrap();
-    assert!(words.contains("embedder, classifier, ranker, tagger"), "{words}");
+    assert!(
+        words.contains("embedder, classifier, ranker, tagger"),
+        "{words}"
+    );
 }
 
 /// An option would be passed over in silence.
@@ -106,7 +137,9 @@ fn options_are_those_of_the_command_line() {
     let server = Running::of(&MODELS);
     let ask = |path: &str, options: serde_json::Value| {
         let mut body = json!({"text": "turn on the lights in London"});
-        body.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(options.as_object().unwrap().clone());
         server.post(path, &body)
     };
     let cut = ask("/embed", json!({"dimensions": 3})).json(200);
@@ -133,7 +166,11 @@ fn options_are_those_of_the_command_line() {
         ("/embed", json!({"dimensions": 0})),
         ("/embed", json!({"dimensions": 100_000})),
     ] {
-        assert_eq!(ask(path, options.clone()).code(400), "bad_option", "{options}");
+        assert_eq!(
+            ask(path, options.clone()).code(400),
+            "bad_option",
+            "{options}"
+        );
     }
 }
 
@@ -143,7 +180,12 @@ fn tokens_are_those_of_the_network() {
     let server = Running::of(&MODELS);
     let golden = Golden::load("bert-embed");
     let case = golden.case("short");
-    let got = server.post("/tokenize", &json!({"model": "embedder", "text": case.text})).json(200);
+    let got = server
+        .post(
+            "/tokenize",
+            &json!({"model": "embedder", "text": case.text}),
+        )
+        .json(200);
     let tokens = &got["results"][0];
     assert_eq!(tokens["ids"], json!(case.ids));
     assert_eq!(tokens["tokens"][0], "[CLS]");
@@ -154,10 +196,23 @@ fn tokens_are_those_of_the_network() {
 #[test]
 fn a_text_that_fails_costs_no_other() {
     let server = Running::of(&[("m", "bert-embed")]);
-    let got = server.post("/embed", &json!({"texts": ["good", ["a", "pair"], "good too"]})).json(200);
+    let got = server
+        .post(
+            "/embed",
+            &json!({"texts": ["good", ["a", "pair"], "good too"]}),
+        )
+        .json(200);
     assert_eq!(got["results"][1]["error"]["code"], "wrong_input");
-    assert_eq!(got["results"][0]["embedding"].as_array().unwrap().len(), got["results"][2]["embedding"].as_array().unwrap().len());
-    assert_eq!(server.post("/embed", &json!({"text": ["a", "pair"]})).code(422), "bad_text");
+    assert_eq!(
+        got["results"][0]["embedding"].as_array().unwrap().len(),
+        got["results"][2]["embedding"].as_array().unwrap().len()
+    );
+    assert_eq!(
+        server
+            .post("/embed", &json!({"text": ["a", "pair"]}))
+            .code(422),
+        "bad_text"
+    );
 }
 
 /// A slow request could not be told from a slow network, or found in the logs of the client.
@@ -165,15 +220,22 @@ fn a_text_that_fails_costs_no_other() {
 fn times_ids_and_traces_stand_in_the_headers() {
     let server = Running::of(&[("m", "bert-embed")]);
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let headers = [("x-request-id", "mine"), ("traceparent", trace), ("tracestate", "a=b")];
+    let headers = [
+        ("x-request-id", "mine"),
+        ("traceparent", trace),
+        ("tracestate", "a=b"),
+    ];
     let got = server.ask("POST", "/embed", &headers, br#"{"text": "a"}"#);
     assert_eq!(got.headers["x-request-id"], "mine");
     assert_eq!(got.headers["traceparent"], trace);
     assert_eq!(got.headers["tracestate"], "a=b");
     assert_eq!(got.headers["x-model-load"], "1");
     let micros = |name: &str| got.headers[name].parse::<u64>().unwrap();
-    let parts = micros("x-prepare-time-us") + micros("x-queue-time-us") + micros("x-compute-time-us");
+    let parts =
+        micros("x-prepare-time-us") + micros("x-queue-time-us") + micros("x-compute-time-us");
     assert!(parts <= micros("x-total-time-us") + 3, "{:?}", got.headers);
-    let others: Vec<String> = (0..2).map(|_| server.get("/health").headers["x-request-id"].clone()).collect();
+    let others: Vec<String> = (0..2)
+        .map(|_| server.get("/health").headers["x-request-id"].clone())
+        .collect();
     assert_ne!(others[0], others[1]);
 }

@@ -53,14 +53,20 @@ fn a_failed_load_leaves_the_old_model() {
     let config = copy.path().join("config.json");
     let good = std::fs::read(&config).unwrap();
     std::fs::write(&config, "{").unwrap();
-    assert_eq!(server.post("/models/m/load", &json!({})).code(422), "load_failed");
+    assert_eq!(
+        server.post("/models/m/load", &json!({})).code(422),
+        "load_failed"
+    );
     assert_eq!(server.post("/embed", &body).json(200), before);
     let model = server.get("/models/m").json(200);
     assert_eq!(model["versions"][0]["state"], "failed");
     assert_eq!(server.get("/health/ready").status, 200);
     std::fs::write(&config, good).unwrap();
     server.post("/models/m/load", &json!({})).json(200);
-    assert_eq!(server.get("/models/m").json(200)["versions"][0]["state"], "ready");
+    assert_eq!(
+        server.get("/models/m").json(200)["versions"][0]["state"],
+        "ready"
+    );
 }
 
 /// Memory would stay taken, or requests be answered by a model that is gone.
@@ -68,12 +74,25 @@ fn a_failed_load_leaves_the_old_model() {
 fn an_unloaded_model_is_gone_and_can_come_back() {
     let server = Running::of(&[("a", "bert-embed"), ("b", "bert-classify")]);
     server.post("/models/a/unload", &json!({})).json(200);
-    assert_eq!(server.post("/embed", &json!({"text": "x", "model": "a"})).code(503), "unavailable");
+    assert_eq!(
+        server
+            .post("/embed", &json!({"text": "x", "model": "a"}))
+            .code(503),
+        "unavailable"
+    );
     server.post("/classify", &json!({"text": "x"})).json(200);
-    assert_eq!(server.get("/models").json(200)["models"][0]["state"], "unloaded");
+    assert_eq!(
+        server.get("/models").json(200)["models"][0]["state"],
+        "unloaded"
+    );
     server.post("/models/a/load", &json!({})).json(200);
-    server.post("/embed", &json!({"text": "x", "model": "a"})).json(200);
-    assert_eq!(server.post("/models/none/load", &json!({})).code(404), "unknown_model");
+    server
+        .post("/embed", &json!({"text": "x", "model": "a"}))
+        .json(200);
+    assert_eq!(
+        server.post("/models/none/load", &json!({})).code(404),
+        "unknown_model"
+    );
 }
 
 /// Two versions of a model could not be compared side by side.
@@ -86,8 +105,16 @@ fn versions_are_served_side_by_side() {
     };
     let server = Running::with(settings(), vec![spec("m", "bert-embed"), second]);
     let width = |version: serde_json::Value| {
-        let got = server.post("/embed", &json!({"text": "a", "model": "m", "version": version})).json(200);
-        (got["version"].clone(), got["results"][0]["embedding"].as_array().unwrap().len())
+        let got = server
+            .post(
+                "/embed",
+                &json!({"text": "a", "model": "m", "version": version}),
+            )
+            .json(200);
+        (
+            got["version"].clone(),
+            got["results"][0]["embedding"].as_array().unwrap().len(),
+        )
     };
     assert_eq!(width(json!(null)), (json!("2"), 5));
     assert_eq!(width(json!("2")), (json!("2"), 5));
@@ -99,13 +126,25 @@ fn versions_are_served_side_by_side() {
 #[test]
 fn settings_change_while_it_runs() {
     let server = Running::of(&[("m", "bert-embed")]);
-    let change = |body: serde_json::Value| server.ask("PATCH", "/models/m", &[], body.to_string().as_bytes());
+    let change = |body: serde_json::Value| {
+        server.ask("PATCH", "/models/m", &[], body.to_string().as_bytes())
+    };
     let now = change(json!({"max_wait_us": 100, "max_texts": 2})).json(200);
-    assert_eq!((&now["max_wait_us"], &now["max_texts"]), (&json!(100), &json!(2)));
-    assert_eq!(server.post("/embed", &json!({"texts": ["a", "b", "c"]})).code(413), "too_large");
+    assert_eq!(
+        (&now["max_wait_us"], &now["max_texts"]),
+        (&json!(100), &json!(2))
+    );
+    assert_eq!(
+        server
+            .post("/embed", &json!({"texts": ["a", "b", "c"]}))
+            .code(413),
+        "too_large"
+    );
     assert_eq!(change(json!({"max_texts": 0})).code(400), "bad_option");
     assert_eq!(change(json!({"max_text": 1})).code(400), "bad_request");
-    server.post("/embed", &json!({"texts": ["a", "b"]})).json(200);
+    server
+        .post("/embed", &json!({"texts": ["a", "b"]}))
+        .json(200);
 }
 
 /// Accepted requests would be lost at every deployment.
@@ -114,20 +153,30 @@ fn stopping_answers_what_was_accepted() {
     let mut server = Running::of(&[("m", "bert-embed")]);
     // Connections that are open already: one idle, one in the middle of a request.
     let mut idle = server.connect();
-    idle.write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    idle.write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
     let mut idle_reader = BufReader::new(idle.try_clone().unwrap());
     assert_eq!(read(&mut idle_reader).unwrap().status, 200);
     let mut half = server.connect();
     let body = br#"{"text": "turn on the lights"}"#;
-    let head = format!("POST /embed HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /embed HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     half.write_all(head.as_bytes()).unwrap();
     half.write_all(&body[..5]).unwrap();
-    server.until("/metrics", |got| got.text().contains("batchwright_body_bytes 5"));
+    server.until("/metrics", |got| {
+        got.text().contains("batchwright_body_bytes 5")
+    });
     server.tell();
     // The idle one may still ask, is answered, and told that this was the last.
-    idle.write_all(b"GET /health/ready HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    idle.write_all(b"GET /health/ready HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
     if let Some(got) = read(&mut idle_reader) {
-        assert!(got.status == 200 || got.headers["connection"] == "close", "{got:?}");
+        assert!(
+            got.status == 200 || got.headers["connection"] == "close",
+            "{got:?}"
+        );
     }
     half.write_all(&body[5..]).unwrap();
     let got = read(&mut BufReader::new(half)).unwrap();
@@ -145,10 +194,15 @@ fn a_model_that_cannot_be_loaded_ends_the_start() {
     }];
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let ended = runtime.block_on(async {
-        let server = batchwright_server::Server::bind(settings(), specs).await.unwrap();
+        let server = batchwright_server::Server::bind(settings(), specs)
+            .await
+            .unwrap();
         server.run(std::future::pending()).await
     });
-    assert!(matches!(ended, Err(ServerError::Model(ref why)) if why.contains("nowhere")), "{ended:?}");
+    assert!(
+        matches!(ended, Err(ServerError::Model(ref why)) if why.contains("nowhere")),
+        "{ended:?}"
+    );
 }
 
 /// Two models of one name, or an unreachable name, would only be noticed by their users.
@@ -177,18 +231,49 @@ fn numbers_add_up() {
     server.post("/nowhere", &json!({})).json(404);
     let page = server.get("/metrics").text();
     let sample = |name: &str| {
-        let line = page.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in\n{page}"));
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_else(|| panic!("no {name} in\n{page}"));
         line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
     };
     let model = "{model=\"c\",version=\"1\"";
-    assert_eq!(sample(&format!("batchwright_requests_answered_total{model}}}")), 3.0);
-    assert_eq!(sample(&format!("batchwright_texts_total{model},how=\"computed\"}}")), 2.0);
-    assert_eq!(sample(&format!("batchwright_texts_total{model},how=\"cached\"}}")), 1.0);
-    assert_eq!(sample(&format!("batchwright_total_duration_seconds_count{model}}}")), 3.0);
-    assert_eq!(sample(&format!("batchwright_confidence_count{model}}}")), 3.0);
-    assert_eq!(sample("batchwright_http_requests_total{route=\"/classify\",method=\"POST\",code=\"200\"}"), 3.0);
-    assert_eq!(sample("batchwright_http_requests_total{route=\"/classify\",method=\"POST\",code=\"400\"}"), 1.0);
-    assert_eq!(sample("batchwright_http_requests_total{route=\"other\",method=\"ANY\",code=\"404\"}"), 1.0);
+    assert_eq!(
+        sample(&format!("batchwright_requests_answered_total{model}}}")),
+        3.0
+    );
+    assert_eq!(
+        sample(&format!(
+            "batchwright_texts_total{model},how=\"computed\"}}"
+        )),
+        2.0
+    );
+    assert_eq!(
+        sample(&format!("batchwright_texts_total{model},how=\"cached\"}}")),
+        1.0
+    );
+    assert_eq!(
+        sample(&format!(
+            "batchwright_total_duration_seconds_count{model}}}"
+        )),
+        3.0
+    );
+    assert_eq!(
+        sample(&format!("batchwright_confidence_count{model}}}")),
+        3.0
+    );
+    assert_eq!(
+        sample("batchwright_http_requests_total{route=\"/classify\",method=\"POST\",code=\"200\"}"),
+        3.0
+    );
+    assert_eq!(
+        sample("batchwright_http_requests_total{route=\"/classify\",method=\"POST\",code=\"400\"}"),
+        1.0
+    );
+    assert_eq!(
+        sample("batchwright_http_requests_total{route=\"other\",method=\"ANY\",code=\"404\"}"),
+        1.0
+    );
     let labelled: f64 = page
         .lines()
         .filter(|line| line.starts_with("batchwright_predictions_total{"))
@@ -202,8 +287,13 @@ fn numbers_add_up() {
             assert!(families.insert(rest.split(' ').next().unwrap()), "{line}");
         } else if !line.starts_with('#') {
             let name = line.split(['{', ' ']).next().unwrap();
-            let bare = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
-            assert!(families.contains(name) || bare.is_some_and(|bare| families.contains(bare)), "{line}");
+            let bare = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end));
+            assert!(
+                families.contains(name) || bare.is_some_and(|bare| families.contains(bare)),
+                "{line}"
+            );
         }
     }
     let cleared = server.ask("DELETE", "/cache", &[], b"").json(200);

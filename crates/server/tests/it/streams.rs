@@ -7,14 +7,18 @@ use serde_json::{Value, json};
 use crate::client::{Running, bits, builder, floats};
 
 fn lines(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// Answers would stand beside other rows than their own.
 #[test]
 fn lines_come_back_in_their_order_and_bad_ones_cost_no_other() {
     let server = Running::of(&[("m", "bert-embed")]);
-    let texts: Vec<String> = (0..500).map(|row| format!("turn {} lights on", "very ".repeat(row % 7))).collect();
+    let texts: Vec<String> = (0..500)
+        .map(|row| format!("turn {} lights on", "very ".repeat(row % 7)))
+        .collect();
     let mut body = String::new();
     for (row, text) in texts.iter().enumerate() {
         match row {
@@ -27,13 +31,23 @@ fn lines_come_back_in_their_order_and_bad_ones_cost_no_other() {
     }
     body.push_str("\"no object, and no end of line\"");
     let got = server.ask("POST", "/predict/stream?dimensions=4", &[], body.as_bytes());
-    assert_eq!((got.status, got.headers["content-type"].as_str()), (200, "application/x-ndjson"));
+    assert_eq!(
+        (got.status, got.headers["content-type"].as_str()),
+        (200, "application/x-ndjson")
+    );
     let answers = lines(&got.text());
     assert_eq!(answers.len(), 502);
     let words = answers[7]["error"]["message"].as_str().unwrap();
     assert!(words.contains("line 8"), "{words}");
-    let good: Vec<&Value> = answers.iter().filter(|answer| answer["id"].is_number()).collect();
-    assert!(good.iter().enumerate().all(|(row, answer)| answer["id"] == row));
+    let good: Vec<&Value> = answers
+        .iter()
+        .filter(|answer| answer["id"].is_number())
+        .collect();
+    assert!(
+        good.iter()
+            .enumerate()
+            .all(|(row, answer)| answer["id"] == row)
+    );
     let model = builder("bert-embed").load().unwrap();
     let whole = server.ask("POST", "/predict/stream", &[], body.as_bytes());
     let whole = lines(&whole.text());
@@ -49,7 +63,11 @@ fn lines_come_back_in_their_order_and_bad_ones_cost_no_other() {
 fn answers_come_before_the_stream_has_ended() {
     let server = Running::of(&[("m", "bert-embed")]);
     let mut stream = server.connect();
-    stream.write_all(b"POST /predict/stream HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    stream
+        .write_all(
+            b"POST /predict/stream HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
+        .unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     let mut line = String::new();
     while line != "\r\n" {
@@ -76,8 +94,14 @@ fn answers_come_before_the_stream_has_ended() {
 fn a_client_that_does_not_read_is_not_read_from() {
     let server = Running::of(&[("m", "bert-embed")]);
     let mut stream = server.connect();
-    stream.write_all(b"POST /predict/stream HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
-    stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    stream
+        .write_all(
+            b"POST /predict/stream HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
+        .unwrap();
+    stream
+        .set_write_timeout(Some(std::time::Duration::from_millis(500)))
+        .unwrap();
     let lines = "\"turn on the lights\"\n".repeat(1_000);
     let chunk = format!("{:x}\r\n{lines}\r\n", lines.len());
     // As much as sockets and the server's own window hold, and no more: far less than this.
@@ -100,5 +124,9 @@ fn a_broken_stream_does_not_end_as_if_it_were_whole() {
     stream.write_all(b"POST /predict/stream HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\n\"a\"\n\r\nzz\r\n").unwrap();
     let mut all = Vec::new();
     let _ = stream.read_to_end(&mut all);
-    assert!(!all.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&all));
+    assert!(
+        !all.ends_with(b"0\r\n\r\n"),
+        "{}",
+        String::from_utf8_lossy(&all)
+    );
 }
