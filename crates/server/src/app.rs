@@ -22,6 +22,8 @@ pub(crate) struct App {
     pub(crate) connections: Tracked,
     pub(crate) started: Instant,
     pub(crate) openapi: bytes::Bytes,
+    /// Whether every model of the start is loaded: between two of them the server is not ready.
+    begun: AtomicBool,
     stopping: AtomicBool,
     /// What tells this process's request ids from another's.
     salt: u64,
@@ -69,10 +71,16 @@ impl App {
             streams: Tracked::default(),
             connections: Tracked::default(),
             started: Instant::now(),
+            begun: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             salt: (now.as_nanos() as u64) ^ (u64::from(std::process::id()) << 32),
             ids: AtomicU64::new(0),
         }
+    }
+
+    /// Every model of the start is loaded.
+    pub(crate) fn begin(&self) {
+        self.begun.store(true, Relaxed);
     }
 
     pub(crate) fn stop(&self) {
@@ -119,6 +127,9 @@ impl App {
         let mut why = self.wedged();
         if self.is_stopping() {
             why.push("the server is stopping".to_owned());
+        }
+        if !self.begun.load(Relaxed) {
+            why.push("the models of the start are being loaded".to_owned());
         }
         // A model that was unloaded on purpose is missed by nobody, unless it was the last.
         let mut any = false;

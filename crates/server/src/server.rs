@@ -200,6 +200,7 @@ async fn load_all(app: &Arc<App>) -> Result<(), ServerError> {
             Err(error) => return Err(ServerError::Model(error.to_string())),
         }
     }
+    app.begin();
     tracing::info!("ready");
     Ok(())
 }
