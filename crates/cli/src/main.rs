@@ -14,6 +14,7 @@ mod job;
 mod models;
 mod plan;
 mod quantize;
+mod serve;
 mod table;
 
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ fn run(line: CommandLine, typed: Typed, console: &Console) -> anyhow::Result<End
         Command::Rerank(args) => return job(Some(Task::Rerank), args, typed),
         Command::Tag(args) => return job(Some(Task::Tag), args, typed),
         Command::Bench(args) => bench::run(&args, &general, &typed, console)?,
+        Command::Serve(args) => serve::run(&args, &general, &typed, console)?,
         Command::Quantize(args) => quantize::run(&args, &general, console)?,
         Command::Doctor(args) => doctor::run(&args, &general)?,
         Command::Models(args) => models::run(&args)?,

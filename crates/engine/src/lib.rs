@@ -49,6 +49,7 @@ mod progress;
 mod service;
 mod stream;
 mod team;
+mod tokenize;
 
 pub use agreement::{Accuracy, Agreement, Comparison, Likeness};
 pub use answer::{Answer, Origin};
@@ -82,3 +83,4 @@ pub use service::{
 pub use stream::{AsyncPredictStream, PredictStream};
 pub use text::entities::{Aggregation, Entity};
 pub use text::{Input, OnLong, TextError, TokenCount, TokenSpan, Truncate};
+pub use tokenize::Tokens;

@@ -167,7 +167,7 @@ impl Preparer {
     }
 }
 
-fn lowered(input: &Input) -> Input {
+pub(crate) fn lowered(input: &Input) -> Input {
     match input {
         Input::Text(text) => Input::Text(text.to_lowercase()),
         Input::Pair(first, second) => Input::Pair(first.to_lowercase(), second.to_lowercase()),
@@ -175,7 +175,7 @@ fn lowered(input: &Input) -> Input {
 }
 
 /// From places in a text's lower case to places in the text: a few characters become two, as `İ` does.
-fn places_as_given(text: &str, spans: &mut [TokenSpan]) {
+pub(crate) fn places_as_given(text: &str, spans: &mut [TokenSpan]) {
     let given: Vec<usize> = text
         .chars()
         .enumerate()

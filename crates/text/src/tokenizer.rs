@@ -190,6 +190,12 @@ impl Tokenizer {
         self.fingerprint
     }
 
+    /// The token with this id, as the vocabulary writes it.
+    #[must_use]
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
     /// How many different ids there are, added tokens included.
     #[must_use]
     pub fn vocab_size(&self) -> usize {

@@ -119,6 +119,10 @@ fn with_text(mut command: Command, text: &str) -> anyhow::Result<Command> {
         if key == "config" {
             bail!("`config` cannot be set here: a file names no other file");
         }
+        // `[[model]]`: several models with options of their own, which `serve` reads itself.
+        if key == "model" && is_tables(value) {
+            continue;
+        }
         let Some(flag) = known.iter().find(|arg| arg.get_id() == key) else {
             bail!(
                 "there is no setting `{key}`; did you mean `{}`?",
@@ -174,6 +178,13 @@ fn check(arg: &Arg, id: &str, values: &[String]) -> anyhow::Result<()> {
             let first = text.lines().next().unwrap_or_default();
             anyhow::anyhow!("{}", first.trim_start_matches("error: "))
         })
+}
+
+/// Whether a value was written as `[[key]]`.
+fn is_tables(value: &toml::Value) -> bool {
+    value
+        .as_array()
+        .is_some_and(|list| !list.is_empty() && list.iter().all(toml::Value::is_table))
 }
 
 /// A value as it would be typed; `None` for what no flag takes.

@@ -13,6 +13,7 @@ mod layers;
 mod model;
 mod output;
 mod quantize;
+mod serve;
 mod size;
 mod speed;
 
@@ -30,10 +31,12 @@ pub(crate) use applies::Typed;
 pub(crate) use bench::BenchArgs;
 pub(crate) use cache::{CacheAction, CacheArgs, CacheCommand};
 pub(crate) use input::InputArgs;
-use model::PoolingName;
-pub(crate) use model::{ModelArgs, TaskArgs};
+pub(crate) use model::{
+    ModelArgs, OnLongName, PoolingName, PrecisionName, ReadingArgs, TaskArgs, TruncateName,
+};
 pub(crate) use output::{OnError, OutputArgs};
 pub(crate) use quantize::{CheckArgs, QuantizeArgs};
+pub(crate) use serve::{LimitArgs, LogFormat, LogLevel, ServeArgs};
 pub(crate) use size::ByteSize;
 pub(crate) use speed::SpeedArgs;
 
@@ -85,6 +88,9 @@ pub(crate) enum Command {
     /// Measure a model on your own texts: which batches, how many threads, what a cache gives
     #[command(after_help = bench::EXAMPLES)]
     Bench(Box<BenchArgs>),
+    /// Answer over HTTP: own routes, OpenAI's, the Open Inference Protocol's, Text Embeddings Inference's
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(Box<ServeArgs>),
     /// Write a model as packed integers: it loads at once, computes faster, and the loss is measured
     #[command(after_help = quantize::EXAMPLES)]
     Quantize(Box<QuantizeArgs>),

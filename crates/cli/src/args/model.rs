@@ -9,6 +9,14 @@ pub(crate) struct ModelArgs {
     /// A directory, a name from `batchwright models`, or a hub id such as owner/name
     #[arg(long, short, value_name = "MODEL")]
     pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
+}
+
+/// How texts are made ready for a model, and how exactly it computes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ReadingArgs {
     /// Most tokens of a text, special ones included; at most, and by default, the model's own limit
     #[arg(long, value_name = "N")]
     pub(crate) max_tokens: Option<usize>,

@@ -43,7 +43,7 @@ pub(crate) fn run(
     refuse_to_write_over(args)?;
     let inputs = read(args, console)?;
     let spec = plan::model_name(&args.model, args.task.task.or(Some(Task::Embed)))?;
-    let builder = plan::builder(&spec, &args.model, general, typed)?;
+    let builder = plan::builder(&spec, &args.model.reading, general, typed)?;
     let builder = match args.task.task {
         Some(task) => builder.task(task),
         None => builder,

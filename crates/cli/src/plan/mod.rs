@@ -63,7 +63,7 @@ impl JobPlan {
         }
         let (target, format) = target(args.output.output, args.output.output_format)?;
         let name = model_name(&args.model, said)?;
-        let mut model = builder(&name, &args.model, general, &typed)?;
+        let mut model = builder(&name, &args.model.reading, general, &typed)?;
         if let Some(task) = said {
             model = model.task(task);
         }

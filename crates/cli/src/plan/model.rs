@@ -3,7 +3,7 @@
 use anyhow::bail;
 use batchwright::{Model, ModelBuilder, Normalize, Task};
 
-use crate::args::{AnswerArgs, CacheArgs, GeneralArgs, ModelArgs, SpeedArgs, Typed};
+use crate::args::{AnswerArgs, CacheArgs, GeneralArgs, ModelArgs, ReadingArgs, SpeedArgs, Typed};
 use crate::models;
 
 /// What `embed` runs where no model is named.
@@ -31,7 +31,7 @@ pub(crate) fn model_name(args: &ModelArgs, task: Option<Task>) -> anyhow::Result
 /// The options that every command has which loads a model.
 pub(crate) fn builder(
     name: &str,
-    args: &ModelArgs,
+    args: &ReadingArgs,
     general: &GeneralArgs,
     typed: &Typed,
 ) -> anyhow::Result<ModelBuilder> {

@@ -14,6 +14,7 @@ mod interrupting;
 mod other_commands;
 mod precision;
 mod quantizing;
+mod serving;
 mod settings;
 mod tasks;
 mod workplace;

@@ -19,6 +19,8 @@ pub(crate) use pooling::PoolingConfig;
 pub use pooling::PromptPooling;
 pub use prompts::Prompts;
 
+use kernels::Pooling;
+
 use crate::error::ModelError;
 use crate::families::Family;
 use crate::precision::Precision;
@@ -299,6 +301,12 @@ impl ModelDirectory {
 
     pub(crate) fn head(&self) -> Head {
         self.head
+    }
+
+    /// How token vectors become one: several ways are set side by side.
+    #[must_use]
+    pub fn pooling_modes(&self) -> &[Pooling] {
+        &self.pooling.modes
     }
 
     pub(crate) fn pooling(&self) -> &PoolingConfig {

@@ -1,0 +1,154 @@
+//! What all requests share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use engine::Health;
+
+use crate::metrics::HttpMetrics;
+use crate::models::{Models, State};
+use crate::permits::Permits;
+use crate::settings::ServerSettings;
+
+/// The server's state.
+pub(crate) struct App {
+    pub(crate) settings: ServerSettings,
+    pub(crate) models: Models,
+    pub(crate) metrics: HttpMetrics,
+    /// Bytes of bodies in memory.
+    pub(crate) body_bytes: Arc<Permits>,
+    pub(crate) streams: Tracked,
+    pub(crate) connections: Tracked,
+    pub(crate) started: Instant,
+    pub(crate) openapi: bytes::Bytes,
+    /// Whether every model of the start is loaded: between two of them the server is not ready.
+    begun: AtomicBool,
+    stopping: AtomicBool,
+    /// What tells this process's request ids from another's.
+    salt: u64,
+    ids: AtomicU64,
+}
+
+/// A number of things that are going on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tracked(Arc<AtomicU64>);
+
+/// One of them, until it is dropped.
+pub(crate) struct Running(Arc<AtomicU64>);
+
+impl Tracked {
+    pub(crate) fn track(&self) -> Running {
+        self.0.fetch_add(1, Relaxed);
+        Running(Arc::clone(&self.0))
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl App {
+    pub(crate) fn new(settings: ServerSettings, models: Models) -> Self {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            body_bytes: Permits::new(
+                "max_body_bytes_in_flight",
+                settings.max_body_bytes_in_flight,
+            ),
+            openapi: crate::openapi::document(),
+            settings,
+            models,
+            metrics: HttpMetrics::default(),
+            streams: Tracked::default(),
+            connections: Tracked::default(),
+            started: Instant::now(),
+            begun: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            salt: (now.as_nanos() as u64) ^ (u64::from(std::process::id()) << 32),
+            ids: AtomicU64::new(0),
+        }
+    }
+
+    /// Every model of the start is loaded.
+    pub(crate) fn begin(&self) {
+        self.begun.store(true, Relaxed);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    /// An id for a request that has none.
+    pub(crate) fn request_id(&self) -> String {
+        let number = self.ids.fetch_add(1, Relaxed);
+        format!("{:016x}-{number:x}", self.salt)
+    }
+
+    /// What hangs, if something does: a restart is the remedy.
+    pub(crate) fn wedged(&self) -> Vec<String> {
+        let sick = self.models.loaded().filter_map(|loaded| {
+            let health = loaded.service.health();
+            let why = match health {
+                Health::Well => return None,
+                Health::Wedged { batch } => {
+                    format!(
+                        "a batch has been computing for {:.0} s",
+                        batch.as_secs_f64()
+                    )
+                }
+                Health::Stalled { waiting } => {
+                    format!(
+                        "a text has waited {:.0} s for a thread",
+                        waiting.as_secs_f64()
+                    )
+                }
+                Health::NoWorkers => "no thread computes any more".to_owned(),
+            };
+            Some(format!("{}@{}: {why}", loaded.name, loaded.version))
+        });
+        sick.collect()
+    }
+
+    /// Why requests should go elsewhere; empty if they need not.
+    pub(crate) fn unready(&self) -> Vec<String> {
+        let mut why = self.wedged();
+        if self.is_stopping() {
+            why.push("the server is stopping".to_owned());
+        }
+        if !self.begun.load(Relaxed) {
+            why.push("the models of the start are being loaded".to_owned());
+        }
+        // A model that was unloaded on purpose is missed by nobody, unless it was the last.
+        let mut any = false;
+        for slot in self.models.slots() {
+            any |= slot.current().is_some();
+            if slot.current().is_none() && slot.state() == State::Loading {
+                why.push(format!(
+                    "{}@{} is being loaded",
+                    slot.spec.name, slot.spec.version
+                ));
+            }
+        }
+        if !any && why.is_empty() {
+            why.push("no model is loaded".to_owned());
+        }
+        why
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

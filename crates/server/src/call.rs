@@ -1,0 +1,193 @@
+//! One HTTP request on its way through a handler: its headers, its body, and what they ask for.
+
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::Query;
+use bytes::{Bytes, BytesMut};
+use engine::Priority;
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::app::App;
+use crate::permits::Held;
+use crate::problem::{Code, Problem};
+
+/// Milliseconds from now after which nobody needs the answer.
+pub(crate) const DEADLINE: &str = "x-request-deadline-ms";
+/// `high`, `normal` or `low`.
+pub(crate) const PRIORITY: &str = "x-request-priority";
+
+/// A request that has passed the gate.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) parts: Parts,
+    /// Behind a lock because a body may not be looked at from two threads; nobody ever waits for it.
+    pub(crate) body: Mutex<Body>,
+    /// What stands in the path's places, in their order.
+    pub(crate) places: Vec<(String, String)>,
+    pub(crate) arrived: Instant,
+}
+
+/// A body in memory; what it takes is counted until it is dropped.
+pub(crate) struct Payload {
+    pub(crate) bytes: Bytes,
+    _held: Held,
+}
+
+impl Call {
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// What stands in the path at `{name}`.
+    pub(crate) fn place(&self, name: &str) -> Option<&str> {
+        let found = self.places.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The query, read as `T`.
+    pub(crate) fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        Query::try_from_uri(&self.parts.uri)
+            .map(|Query(query)| query)
+            .map_err(|error| Problem::bad_request(format!("the query: {}", words(&error))))
+    }
+
+    /// A header as text.
+    pub(crate) fn header(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let Some(value) = self.headers().get(name) else {
+            return Ok(None);
+        };
+        let text = value.to_str().map_err(|_| {
+            Problem::bad_request(format!("the header {name} has characters beyond ASCII"))
+        })?;
+        Ok(Some(text))
+    }
+
+    /// A header as a number.
+    pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Problem> {
+        let Some(text) = self.header(name)? else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|_| {
+            Problem::bad_request(format!("the header {name} is `{text}`; write a number"))
+        })
+    }
+
+    /// When the headers say that nobody needs the answer any more.
+    pub(crate) fn deadline(&self) -> Result<Option<Instant>, Problem> {
+        let within = self.number::<u64>(DEADLINE)?;
+        Ok(within.and_then(|ms| self.in_ms(ms)))
+    }
+
+    /// So many milliseconds after the request's arrival. Beyond what a clock can count is never.
+    pub(crate) fn in_ms(&self, ms: u64) -> Option<Instant> {
+        self.arrived.checked_add(Duration::from_millis(ms))
+    }
+
+    pub(crate) fn priority(&self) -> Result<Priority, Problem> {
+        match self.header(PRIORITY)? {
+            None | Some("normal") => Ok(Priority::Normal),
+            Some("high") => Ok(Priority::High),
+            Some("low") => Ok(Priority::Low),
+            Some(other) => Err(Problem::bad_request(format!(
+                "the header {PRIORITY} is `{other}`; write high, normal or low"
+            ))),
+        }
+    }
+
+    /// Reads the body, as far as the limits allow.
+    pub(crate) async fn payload(&mut self) -> Result<Payload, Problem> {
+        let within = self.app.settings.read_timeout;
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let reading = read(&self.app, &self.parts.headers, body);
+        match tokio::time::timeout(within, reading).await {
+            Ok(payload) => payload,
+            Err(_) => Err(Problem::new(
+                Code::SlowRequest,
+                format!("the body did not arrive within {} s", within.as_secs_f64()),
+            )),
+        }
+    }
+}
+
+async fn read(app: &Arc<App>, headers: &HeaderMap, body: &mut Body) -> Result<Payload, Problem> {
+    if let Some(coding) = headers.get(hyper::header::CONTENT_ENCODING)
+        && coding != "identity"
+    {
+        return Err(Problem::bad_request(
+            "the body is compressed, which this server does not read; send it as it is",
+        ));
+    }
+    let most = app.settings.max_body_bytes;
+    let too_large = |size| Problem::too_large("max_body_bytes", size, most, "the body's bytes");
+    let declared = headers
+        .get(hyper::header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if let Some(size) = declared.filter(|&size| size > most) {
+        return Err(too_large(size));
+    }
+    let mut held = app.body_bytes.hold(0)?;
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Problem::bad_request(format!("the body broke off: {}", words(&error)))
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        held.grow(data.len())?;
+        if held.size() > most {
+            return Err(too_large(held.size()));
+        }
+        // One frame, as nearly all bodies are, is not copied.
+        match first.take() {
+            None if rest.is_empty() => first = Some(data),
+            None => rest.extend_from_slice(&data),
+            Some(before) => {
+                rest.reserve(declared.unwrap_or(before.len() + data.len()));
+                rest.extend_from_slice(&before);
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(Payload {
+        bytes: first.unwrap_or_else(|| rest.freeze()),
+        _held: held,
+    })
+}
+
+impl Payload {
+    /// The body, read as JSON.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        from_json(&self.bytes)
+    }
+}
+
+/// Reads JSON and says where it is wrong.
+pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.is_empty() {
+        return Err(Problem::bad_request("the body is empty; send JSON"));
+    }
+    serde_json::from_slice(bytes)
+        .map_err(|error| Problem::bad_request(format!("the body: {error}")))
+}
+
+/// An error with what is behind it.
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}

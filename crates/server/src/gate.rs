@@ -1,0 +1,328 @@
+//! What every request passes: keys, ids, counting, logging, and the net under its handler.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::extract::{RawPathParams, Request, State};
+use axum::response::Response;
+use axum::routing::{MethodFilter, on};
+use axum::{RequestExt, Router};
+use futures_util::FutureExt;
+use hyper::header::{self, HeaderValue};
+use hyper::{HeaderMap, Version};
+use tower_http::cors::{Any, CorsLayer};
+
+use crate::app::App;
+use crate::call::Call;
+use crate::problem::{Code, Problem};
+use crate::routes::{Access, Method, ROUTES, Route, protocol_of};
+use crate::settings::Control;
+
+const REQUEST_ID: &str = "x-request-id";
+/// Those of a client that are longer are not passed on.
+const LONGEST_ID: usize = 128;
+
+/// The router of the table.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for (at, route) in ROUTES.iter().enumerate() {
+        let handler = move |State(app): State<Arc<App>>, request: Request| async move {
+            pass(app, Some(at), request).await
+        };
+        router = router.route(route.path, on(filter(route.method), handler));
+    }
+    let astray = |State(app): State<Arc<App>>, request: Request| async move {
+        pass(app, None, request).await
+    };
+    let cors = cors(&app.settings.cors_origins);
+    let router = router
+        .fallback(astray)
+        .method_not_allowed_fallback(astray)
+        .with_state(app);
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+}
+
+fn filter(method: Method) -> MethodFilter {
+    match method {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+        Method::Patch => MethodFilter::PATCH,
+        Method::Delete => MethodFilter::DELETE,
+    }
+}
+
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let layer = CorsLayer::new()
+        .allow_methods(Any)
+        .allow_headers(Any)
+        .expose_headers(Any);
+    Some(if origins.iter().any(|origin| origin == "*") {
+        layer.allow_origin(Any)
+    } else {
+        let known = origins
+            .iter()
+            .filter_map(|origin| HeaderValue::from_str(origin).ok());
+        layer.allow_origin(known.collect::<Vec<_>>())
+    })
+}
+
+/// A request from its head to the head of its answer.
+async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Response {
+    let arrived = Instant::now();
+    let route = at.map(|at| &ROUTES[at]);
+    let places = match route {
+        Some(route) if route.path.contains('{') => places(&mut request).await,
+        _ => Ok(Vec::new()),
+    };
+    let (parts, body) = request.into_parts();
+    let marks = Marks::of(&app, &parts.headers);
+    let (method, version) = (parts.method.clone(), parts.version);
+    let path = parts.uri.path();
+    let protocol = route.map_or_else(|| protocol_of(path), |route| route.protocol);
+    // The path is the client's own words: only where somebody reads it.
+    let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
+    let outcome = match (route, places) {
+        (None, _) => Err(astray(path, method.as_str())),
+        (Some(_), Err(problem)) => Err(problem),
+        (Some(route), Ok(places)) => match admit(&app, route, &parts.headers) {
+            Err(problem) => Err(problem),
+            Ok(()) => {
+                let call = Call {
+                    app: Arc::clone(&app),
+                    parts,
+                    body: Mutex::new(body),
+                    places,
+                    arrived,
+                };
+                guarded(route, call).await
+            }
+        },
+    };
+    let mut response = outcome.unwrap_or_else(|problem| {
+        if problem.code == Code::Internal {
+            tracing::error!(request_id = marks.id(), problem = %problem, "request failed");
+        }
+        problem.respond(protocol)
+    });
+    marks.put(response.headers_mut());
+    if app.is_stopping() && version <= Version::HTTP_11 {
+        // Whoever keeps the connection would send the next request into the void.
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let took = arrived.elapsed();
+    let status = response.status().as_u16();
+    app.metrics.count(at.unwrap_or(ROUTES.len()), status, took);
+    if let Some(path) = logged {
+        tracing::debug!(
+            request_id = marks.id(), trace_id = marks.trace_id(), %method, path, status,
+            micros = took.as_micros() as u64, "request"
+        );
+    }
+    response
+}
+
+/// A panic in a handler costs its request, not the connection and all others on it.
+async fn guarded(route: &Route, call: Call) -> Result<Response, Problem> {
+    match AssertUnwindSafe((route.handler)(call)).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Problem::new(
+            Code::Internal,
+            "the handler panicked; please report this, with the request",
+        )),
+    }
+}
+
+async fn places(request: &mut Request) -> Result<Vec<(String, String)>, Problem> {
+    let params = request.extract_parts::<RawPathParams>().await;
+    let params = params.map_err(|error| Problem::bad_request(format!("the path: {error}")))?;
+    Ok(params
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
+}
+
+/// On no route, or on one with another method.
+fn astray(path: &str, method: &str) -> Problem {
+    let methods: Vec<&str> = ROUTES
+        .iter()
+        .filter(|route| matches(route.path, path))
+        .map(|route| route.method.name())
+        .collect();
+    if methods.is_empty() {
+        Problem::new(
+            Code::NotFound,
+            format!("there is no {path}; /docs has what there is"),
+        )
+    } else {
+        let known = methods.join(" and ");
+        Problem::new(
+            Code::MethodNotAllowed,
+            format!("{path} is for {known}, not {method}"),
+        )
+    }
+}
+
+fn matches(route: &str, path: &str) -> bool {
+    let (mut route, mut path) = (route.split('/'), path.split('/'));
+    loop {
+        match (route.next(), path.next()) {
+            (None, None) => return true,
+            (Some(place), Some(word)) if place.starts_with('{') && !word.is_empty() => {}
+            (Some(word), Some(other)) if word == other => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether the keys open the route.
+fn admit(app: &App, route: &Route, headers: &HeaderMap) -> Result<(), Problem> {
+    let settings = &app.settings;
+    let keys = match route.access {
+        Access::Open => return Ok(()),
+        Access::Use => &settings.api_keys,
+        Access::Control if settings.control == Control::Off => {
+            return Err(Problem::new(
+                Code::SwitchedOff,
+                format!(
+                    "{} is switched off; start the server without --no-control",
+                    route.path
+                ),
+            ));
+        }
+        Access::Control if settings.admin_keys.is_empty() => &settings.api_keys,
+        Access::Control => &settings.admin_keys,
+    };
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let given = key(headers);
+    let opens = |key: &String| given.is_some_and(|given| equal(key.as_bytes(), given.as_bytes()));
+    // An administrator may do what others may.
+    let admin = || route.access == Access::Use && settings.admin_keys.iter().any(opens);
+    if keys.iter().any(opens) || admin() {
+        return Ok(());
+    }
+    let message = match given {
+        None => "a key is needed; send it as `Authorization: Bearer KEY` or `x-api-key: KEY`",
+        Some(_) => "the key does not open this route",
+    };
+    Err(Problem::new(Code::Unauthorized, message))
+}
+
+fn key(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    bearer.or_else(|| headers.get("x-api-key")?.to_str().ok())
+}
+
+/// In a time that does not tell how much of a key was right.
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    let difference = a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b));
+    a.len() == b.len() && std::hint::black_box(difference) == 0
+}
+
+/// What a request is known by here and elsewhere.
+struct Marks {
+    id: HeaderValue,
+    trace: Option<HeaderValue>,
+    state: Option<HeaderValue>,
+}
+
+impl Marks {
+    fn of(app: &App, headers: &HeaderMap) -> Self {
+        let given = headers.get(REQUEST_ID).filter(|id| {
+            let plain = id.to_str().is_ok_and(|id| !id.is_empty());
+            plain && id.len() <= LONGEST_ID
+        });
+        let own = || HeaderValue::from_str(&app.request_id());
+        let trace = headers
+            .get("traceparent")
+            .filter(|value| is_trace(value.as_bytes()))
+            .cloned();
+        Self {
+            id: match given {
+                Some(id) => id.clone(),
+                None => own().unwrap_or(HeaderValue::from_static("none")),
+            },
+            state: trace
+                .as_ref()
+                .and_then(|_| headers.get("tracestate").cloned()),
+            trace,
+        }
+    }
+
+    fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+
+    fn trace_id(&self) -> &str {
+        let trace = self.trace.as_ref().and_then(|trace| trace.to_str().ok());
+        trace.and_then(|trace| trace.get(3..35)).unwrap_or_default()
+    }
+
+    fn put(&self, headers: &mut HeaderMap) {
+        headers.insert(REQUEST_ID, self.id.clone());
+        for (name, value) in [("traceparent", &self.trace), ("tracestate", &self.state)] {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`, as W3C's Trace Context has it.
+fn is_trace(value: &[u8]) -> bool {
+    value.len() == 55
+        && value.iter().enumerate().all(|(at, byte)| match at {
+            2 | 35 | 52 => *byte == b'-',
+            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
+        })
+}
+
+/// For the log line of a connection that broke before there was a request.
+pub(crate) fn unserved(why: &dyn std::fmt::Display, after: Duration) {
+    tracing::debug!(%why, millis = after.as_millis() as u64, "connection ended");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A trace would break off at this server, or junk be sent on in its headers.
+    #[test]
+    fn traces_are_recognised() {
+        assert!(is_trace(
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        ));
+        assert!(!is_trace(
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0"
+        ));
+        assert!(!is_trace(
+            b"00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        ));
+        assert!(!is_trace(
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7-01"
+        ));
+    }
+
+    /// A wrong method would look like a wrong address.
+    #[test]
+    fn paths_find_their_routes() {
+        assert!(matches("/models/{name}/load", "/models/a/load"));
+        assert!(!matches("/models/{name}/load", "/models//load"));
+        assert!(!matches("/models/{name}", "/models/a/load"));
+        assert_eq!(astray("/embed", "GET").code, Code::MethodNotAllowed);
+        assert_eq!(astray("/embeds", "POST").code, Code::NotFound);
+    }
+}

@@ -1,0 +1,203 @@
+//! What changes the server: loading, unloading, settings, the cache.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::Response;
+use engine::ServiceSettings;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::state::model_json;
+use crate::call::Call;
+use crate::models::{Loaded, Pick, Slot};
+use crate::problem::{Code, Problem};
+use crate::reply;
+
+/// `?version=`
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionQuery {
+    version: Option<String>,
+}
+
+/// The places that a path and `?version=` mean.
+fn slots(call: &Call) -> Result<Vec<Arc<Slot>>, Problem> {
+    let query: VersionQuery = call.query()?;
+    call.app.models.named(
+        call.place("name").unwrap_or_default(),
+        query.version.as_deref(),
+    )
+}
+
+/// Loads, on a thread where it holds up nobody.
+pub(crate) async fn load_slot(call: &Call, slot: Arc<Slot>) -> Result<Arc<Loaded>, Problem> {
+    if call.app.is_stopping() {
+        return Err(Problem::new(
+            Code::Unavailable,
+            "the server is stopping; load nothing now",
+        ));
+    }
+    let app = Arc::clone(&call.app);
+    let loading = tokio::task::spawn_blocking(move || app.models.load(&slot)).await;
+    loading.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
+}
+
+pub(crate) async fn load(call: Call) -> Result<Response, Problem> {
+    let slots = slots(&call)?;
+    for slot in &slots {
+        load_slot(&call, Arc::clone(slot)).await?;
+    }
+    let models: Vec<_> = slots.iter().map(|slot| model_json(slot)).collect();
+    Ok(reply::json(reply::to_json(&json!({"models": models}))))
+}
+
+pub(crate) async fn unload(call: Call) -> Result<Response, Problem> {
+    let slots = slots(&call)?;
+    let app = Arc::clone(&call.app);
+    // The last handle frees the weights: not on a thread that answers.
+    let unloading = tokio::task::spawn_blocking(move || {
+        slots.iter().try_for_each(|slot| app.models.unload(slot))?;
+        let models: Vec<_> = slots.iter().map(|slot| model_json(slot)).collect();
+        Ok(reply::json(reply::to_json(&json!({"models": models}))))
+    });
+    let unloaded = unloading.await;
+    unloaded.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
+}
+
+/// What can be changed of a model while it runs. What is left out stays as it is.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SettingsBody {
+    /// Most tokens of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    batch_tokens: Option<usize>,
+    /// Most texts of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    batch_size: Option<usize>,
+    /// How long a text may wait for others; 0 takes what waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_wait_us: Option<u64>,
+    /// After how long a waiting text moves up one class of priority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ageing_ms: Option<u64>,
+    /// The deadline of requests that name none; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default_deadline_ms: Option<u64>,
+    /// Most requests at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    max_requests: Option<usize>,
+    /// Most texts of a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    max_texts: Option<usize>,
+    /// Most tokens of all requests at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    max_tokens_in_flight: Option<usize>,
+    /// Most bytes of all requests at once: texts, tokens and answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    max_bytes_in_flight: Option<usize>,
+    /// Most distinct texts that wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    max_queue: Option<usize>,
+    /// Most tokens that wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    max_queue_tokens: Option<usize>,
+}
+
+fn ms(time: Duration) -> u64 {
+    time.as_millis() as u64
+}
+
+impl SettingsBody {
+    pub(crate) fn of(settings: &ServiceSettings) -> Self {
+        Self {
+            batch_tokens: settings.batch_tokens,
+            batch_size: settings.batch_rows,
+            max_wait_us: Some(settings.max_wait.as_micros() as u64),
+            ageing_ms: Some(ms(settings.ageing)),
+            default_deadline_ms: settings.default_deadline.map(ms),
+            max_requests: Some(settings.limits.requests),
+            max_texts: Some(settings.limits.texts_per_request),
+            max_tokens_in_flight: Some(settings.limits.tokens),
+            max_bytes_in_flight: Some(settings.limits.bytes),
+            max_queue: Some(settings.queue.entries),
+            max_queue_tokens: Some(settings.queue.tokens),
+        }
+    }
+
+    fn onto(&self, settings: &mut ServiceSettings) {
+        fn put<T: Copy>(place: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *place = value;
+            }
+        }
+        settings.batch_tokens = self.batch_tokens.or(settings.batch_tokens);
+        settings.batch_rows = self.batch_size.or(settings.batch_rows);
+        put(
+            &mut settings.max_wait,
+            self.max_wait_us.map(Duration::from_micros),
+        );
+        put(
+            &mut settings.ageing,
+            self.ageing_ms.map(Duration::from_millis),
+        );
+        if let Some(ms) = self.default_deadline_ms {
+            settings.default_deadline = (ms > 0).then_some(Duration::from_millis(ms));
+        }
+        put(&mut settings.limits.requests, self.max_requests);
+        put(&mut settings.limits.texts_per_request, self.max_texts);
+        put(&mut settings.limits.tokens, self.max_tokens_in_flight);
+        put(&mut settings.limits.bytes, self.max_bytes_in_flight);
+        put(&mut settings.queue.entries, self.max_queue);
+        put(&mut settings.queue.tokens, self.max_queue_tokens);
+    }
+}
+
+pub(crate) async fn settings(mut call: Call) -> Result<Response, Problem> {
+    let query: VersionQuery = call.query()?;
+    let payload = call.payload().await?;
+    let body: SettingsBody = payload.json()?;
+    let loaded = call.app.models.find(Pick {
+        name: call.place("name"),
+        version: query.version.as_deref(),
+        task: None,
+    })?;
+    let mut settings = loaded.service.settings();
+    body.onto(&mut settings);
+    loaded
+        .service
+        .set(settings)
+        .map_err(|error| Problem::new(Code::BadOption, error.to_string()))?;
+    let now = SettingsBody::of(&loaded.service.settings());
+    Ok(reply::json(reply::to_json(&now)))
+}
+
+pub(crate) async fn clear_cache(call: Call) -> Result<Response, Problem> {
+    let app = Arc::clone(&call.app);
+    let clearing = tokio::task::spawn_blocking(move || {
+        let mut cleared = Vec::new();
+        for loaded in app.models.loaded() {
+            let model = loaded.service.model();
+            let before = model.cache_stats();
+            model
+                .clear_cache()
+                .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+            cleared.push(json!({
+                "name": loaded.name, "version": loaded.version,
+                "entries": before.entries + before.disk_entries, "bytes": before.bytes + before.disk_bytes,
+            }));
+        }
+        Ok(reply::json(reply::to_json(&json!({"cleared": cleared}))))
+    });
+    let cleared = clearing.await;
+    cleared.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
+}

@@ -1,0 +1,263 @@
+//! The Open Inference Protocol: metadata, inference, the repository.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use engine::Task;
+use hyper::header::{HeaderName, HeaderValue};
+use serde_json::{Value, json};
+
+use super::control::load_slot;
+use crate::call::{Call, from_json};
+use crate::models::{Loaded, Pick, State};
+use crate::predict::{Options, answer};
+use crate::problem::{Code, Problem};
+use crate::reply;
+use crate::wire::oip::{self, InferAnswer, InferAsk, InferOutput, OutputAnswer, TensorSpec};
+
+const HEADER_LENGTH: &str = "inference-header-content-length";
+
+fn find(call: &Call) -> Result<Arc<Loaded>, Problem> {
+    call.app.models.find(Pick {
+        name: call.place("name"),
+        version: call.place("version"),
+        task: None,
+    })
+}
+
+fn specs(loaded: &Loaded) -> (Vec<TensorSpec>, Vec<TensorSpec>) {
+    let model = loaded.service.model();
+    let task = model.task();
+    (oip::inputs(task), oip::outputs(task, model.outputs()))
+}
+
+pub(crate) async fn server(_: Call) -> Result<Response, Problem> {
+    Ok(reply::json(reply::to_json(&json!({
+        "name": "batchwright",
+        "version": env!("CARGO_PKG_VERSION"),
+        "extensions": ["binary_tensor_data", "model_repository", "model_configuration", "statistics"],
+    }))))
+}
+
+pub(crate) async fn model(call: Call) -> Result<Response, Problem> {
+    let loaded = find(&call)?;
+    let (inputs, outputs) = specs(&loaded);
+    let shown = |spec: &TensorSpec| json!({"name": spec.name, "datatype": spec.datatype, "shape": [-1, spec.width]});
+    let slots = call.app.models.named(&loaded.name, None)?;
+    let ready = slots.iter().filter(|slot| slot.current().is_some());
+    Ok(reply::json(reply::to_json(&json!({
+        "name": loaded.name,
+        "versions": ready.map(|slot| slot.spec.version.as_str()).collect::<Vec<_>>(),
+        "platform": "batchwright",
+        "inputs": inputs.iter().map(shown).collect::<Vec<_>>(),
+        "outputs": outputs.iter().map(shown).collect::<Vec<_>>(),
+    }))))
+}
+
+pub(crate) async fn model_ready(call: Call) -> Result<Response, Problem> {
+    let loaded = find(&call)?;
+    if loaded.service.health().is_well() {
+        Ok(reply::json(reply::to_json(
+            &json!({"name": loaded.name, "ready": true}),
+        )))
+    } else {
+        Err(Problem::new(
+            Code::Unavailable,
+            "the model hangs; see /health",
+        ))
+    }
+}
+
+pub(crate) async fn config(call: Call) -> Result<Response, Problem> {
+    let loaded = find(&call)?;
+    let (inputs, outputs) = specs(&loaded);
+    let shown = |spec: &TensorSpec| {
+        let kind = match spec.datatype {
+            "BYTES" => "TYPE_STRING".to_owned(),
+            other => format!("TYPE_{other}"),
+        };
+        json!({"name": spec.name, "data_type": kind, "dims": [spec.width]})
+    };
+    let settings = loaded.service.settings();
+    Ok(reply::json(reply::to_json(&json!({
+        "name": loaded.name,
+        "platform": "batchwright",
+        "backend": "batchwright",
+        "max_batch_size": settings.limits.texts_per_request,
+        "input": inputs.iter().map(shown).collect::<Vec<_>>(),
+        "output": outputs.iter().map(shown).collect::<Vec<_>>(),
+        "dynamic_batching": {"max_queue_delay_microseconds": settings.max_wait.as_micros() as u64},
+    }))))
+}
+
+pub(crate) async fn stats(call: Call) -> Result<Response, Problem> {
+    let loaded = find(&call)?;
+    let stats = loaded.service.stats();
+    let failed: u64 = stats.failures.iter().map(|(_, count)| count).sum();
+    let took = |count: u64, seconds: f64| json!({"count": count, "ns": (seconds * 1e9) as u64});
+    Ok(reply::json(reply::to_json(&json!({"model_stats": [{
+        "name": loaded.name,
+        "version": loaded.version,
+        "last_inference": 0,
+        "inference_count": stats.rows_computed + stats.rows_shared + stats.rows_cached,
+        "execution_count": stats.batches,
+        "inference_stats": {
+            "success": took(stats.answered, stats.total_seconds.sum),
+            "fail": took(failed, 0.0),
+            "queue": took(stats.queue_seconds.count, stats.queue_seconds.sum),
+            "compute_input": took(stats.prepare_seconds.count, stats.prepare_seconds.sum),
+            "compute_infer": took(stats.compute_seconds.count, stats.compute_seconds.sum),
+            "compute_output": took(0, 0.0),
+            "cache_hit": took(stats.rows_cached, 0.0),
+            "cache_miss": took(stats.rows_computed, 0.0),
+        },
+        "batch_stats": [],
+    }]}))))
+}
+
+pub(crate) async fn infer(mut call: Call) -> Result<Response, Problem> {
+    let payload = call.payload().await?;
+    let (header, binary) = oip::split(&payload.bytes, call.number(HEADER_LENGTH)?)?;
+    let ask: InferAsk = from_json(header)?;
+    let loaded = find(&call)?;
+    let inputs = oip::texts(&ask.inputs, binary)?;
+    let mut options = options(loaded.task());
+    options.deadline = ask.parameters.timeout.filter(|&us| us > 0).and_then(|us| {
+        call.arrived
+            .checked_add(std::time::Duration::from_micros(us))
+    });
+    options.by_headers(&call, false)?;
+    let wanted = wanted(&ask, &specs(&loaded).1)?;
+    let rows = inputs.len();
+    let (predictions, receipt) = answer(Arc::clone(&loaded), inputs, &options).await?.all()?;
+    let labels = loaded.service.model().directory().labels();
+    let values: Vec<_> = wanted
+        .iter()
+        .map(|(spec, _)| oip::values(spec.name, &predictions, labels))
+        .collect();
+    let mut behind = Vec::new();
+    let mut outputs = Vec::with_capacity(values.len());
+    for ((spec, binary), values) in wanted.iter().zip(&values) {
+        let before = behind.len();
+        if *binary {
+            values.pack(&mut behind);
+        }
+        outputs.push(OutputAnswer {
+            name: spec.name,
+            datatype: spec.datatype,
+            shape: [rows, spec.width],
+            parameters: binary.then(|| json!({"binary_data_size": behind.len() - before})),
+            data: (!binary).then_some(values),
+        });
+    }
+    let json = reply::to_json(&InferAnswer {
+        model_name: &loaded.name,
+        model_version: &loaded.version,
+        id: ask.id.as_deref(),
+        outputs,
+    });
+    let all_json = wanted.iter().all(|(_, binary)| !binary);
+    Ok(receipt.on(if all_json {
+        reply::json(json)
+    } else {
+        with_binary(&json, behind)
+    }))
+}
+
+/// Every label, so that scores can stand in the model's order.
+fn options(task: Task) -> Options {
+    match task {
+        Task::Classify => Options {
+            top_k: Some(usize::MAX),
+            threshold: Some(f32::MIN),
+            ..Options::default()
+        },
+        _ => Options::default(),
+    }
+}
+
+/// Which outputs, and whether as bytes.
+fn wanted(ask: &InferAsk, outputs: &[TensorSpec]) -> Result<Vec<(TensorSpec, bool)>, Problem> {
+    let all = ask.parameters.binary_data_output;
+    if ask.outputs.is_empty() {
+        return Ok(outputs.iter().map(|spec| (*spec, all)).collect());
+    }
+    let one = |output: &InferOutput| {
+        if output
+            .parameters
+            .classification
+            .is_some_and(|classes| classes > 0)
+        {
+            return Err(Problem::new(
+                Code::BadOption,
+                "`classification` is not supported; a classifier's output `label` is its best label",
+            ));
+        }
+        let found = outputs.iter().find(|spec| spec.name == output.name);
+        let names: Vec<&str> = outputs.iter().map(|spec| spec.name).collect();
+        let spec = found.ok_or_else(|| {
+            Problem::bad_request(format!(
+                "there is no output `{}`; this model has {}",
+                output.name,
+                names.join(", ")
+            ))
+        })?;
+        Ok((*spec, output.parameters.binary_data.unwrap_or(all)))
+    };
+    ask.outputs.iter().map(one).collect()
+}
+
+fn with_binary(json: &[u8], behind: Vec<u8>) -> Response {
+    let mut body = json.to_vec();
+    body.extend_from_slice(&behind);
+    let mut response = reply::of(body, HeaderValue::from_static("application/octet-stream"));
+    response.headers_mut().insert(
+        HeaderName::from_static(HEADER_LENGTH),
+        HeaderValue::from(json.len()),
+    );
+    response
+}
+
+pub(crate) async fn index(call: Call) -> Result<Response, Problem> {
+    let rows: Vec<Value> = call
+        .app
+        .models
+        .slots()
+        .iter()
+        .map(|slot| {
+            let (state, reason) = match (slot.current(), slot.state()) {
+                (Some(_), _) => ("READY", String::new()),
+                (None, State::Loading) => ("LOADING", String::new()),
+                (None, State::Failed(why)) => ("UNAVAILABLE", why),
+                (None, _) => ("UNAVAILABLE", "unloaded".to_owned()),
+            };
+            json!({"name": slot.spec.name, "version": slot.spec.version, "state": state, "reason": reason})
+        })
+        .collect();
+    Ok(reply::json(reply::to_json(&rows)))
+}
+
+pub(crate) async fn load(call: Call) -> Result<Response, Problem> {
+    for slot in call
+        .app
+        .models
+        .named(call.place("name").unwrap_or_default(), None)?
+    {
+        load_slot(&call, slot).await?;
+    }
+    Ok(reply::json(reply::to_json(&json!({}))))
+}
+
+pub(crate) async fn unload(call: Call) -> Result<Response, Problem> {
+    let slots = call
+        .app
+        .models
+        .named(call.place("name").unwrap_or_default(), None)?;
+    let app = Arc::clone(&call.app);
+    let unloading = tokio::task::spawn_blocking(move || {
+        slots.iter().try_for_each(|slot| app.models.unload(slot))
+    });
+    let unloaded = unloading.await;
+    unloaded.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))?;
+    Ok(reply::json(reply::to_json(&json!({}))))
+}

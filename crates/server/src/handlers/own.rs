@@ -1,0 +1,177 @@
+//! `/predict`, `/embed`, `/classify`, `/rerank`, `/tag`, `/tokenize`: our own bodies, or the Text
+//! Embeddings Inference server's where the body has its words.
+
+use axum::response::Response;
+use engine::{Input, Task};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::tei;
+use crate::call::{Call, Payload};
+use crate::models::Pick;
+use crate::predict::{Answered, MANY_ROWS, Options, answer};
+use crate::problem::Problem;
+use crate::reply;
+use crate::routes::Protocol;
+use crate::wire::own::{
+    Ask, PredictAnswer, RowAnswer, TokenizeAnswer, TokenizeAsk, TokensAnswer, Usage,
+};
+
+pub(crate) async fn predict(call: Call) -> Result<Response, Problem> {
+    by_words(call, None).await
+}
+
+pub(crate) async fn embed(call: Call) -> Result<Response, Problem> {
+    by_words(call, Some(Task::Embed)).await
+}
+
+pub(crate) async fn classify(call: Call) -> Result<Response, Problem> {
+    by_words(call, Some(Task::Classify)).await
+}
+
+pub(crate) async fn rerank(call: Call) -> Result<Response, Problem> {
+    by_words(call, Some(Task::Rerank)).await
+}
+
+pub(crate) async fn tag(call: Call) -> Result<Response, Problem> {
+    by_words(call, Some(Task::Tag)).await
+}
+
+/// The keys that tell whose words a body uses.
+#[derive(Deserialize)]
+struct Words {
+    inputs: Option<IgnoredAny>,
+    query: Option<IgnoredAny>,
+    texts: Option<IgnoredAny>,
+}
+
+/// `inputs`, or `query` with `texts`, are the other server's; everything else is ours.
+pub(crate) fn are_tei(payload: &Payload) -> Result<bool, Problem> {
+    let words: Words = payload.json()?;
+    Ok(words.inputs.is_some() || (words.query.is_some() && words.texts.is_some()))
+}
+
+async fn by_words(mut call: Call, task: Option<Task>) -> Result<Response, Problem> {
+    let payload = call.payload().await?;
+    if are_tei(&payload)? {
+        let answered = tei::answer(&call, &payload, task).await;
+        return answered.map_err(|problem| problem.said_as(Protocol::TextEmbeddings));
+    }
+    let mut ask: Ask = payload.json()?;
+    let inputs = inputs(&mut ask)?;
+    let loaded = call.app.models.find(Pick {
+        name: ask.model.as_deref(),
+        version: ask.version.as_deref(),
+        task,
+    })?;
+    let mut options = Options::of(&ask);
+    options.deadline = ask.deadline_ms.and_then(|ms| call.in_ms(ms));
+    options.by_headers(&call, ask.priority.is_some())?;
+    let answered = answer(loaded, inputs, &options).await?;
+    write(&answered, &options)
+}
+
+/// The texts, in whichever of their forms they came.
+pub(crate) fn inputs(ask: &mut Ask) -> Result<Vec<Input>, Problem> {
+    let (text, texts) = (ask.text.take(), ask.texts.take());
+    match (text, texts, ask.query.take(), ask.passages.take()) {
+        (Some(text), None, None, None) => Ok(vec![text.into()]),
+        (None, Some(texts), None, None) => Ok(texts.into_iter().map(Into::into).collect()),
+        (None, None, Some(query), Some(passages)) => {
+            let pair = |passage| Input::Pair(query.clone(), passage);
+            Ok(passages.into_iter().map(pair).collect())
+        }
+        (None, None, None, None) => Err(Problem::bad_request(
+            "there is no text; send `text`, `texts`, or `query` with `passages`",
+        )),
+        _ => Err(Problem::bad_request(
+            "send one of `text`, `texts`, and `query` with `passages`, not several",
+        )),
+    }
+}
+
+fn write(answered: &Answered, options: &Options) -> Result<Response, Problem> {
+    if let Some(problem) = answered.spoilt() {
+        return Err(problem);
+    }
+    let model = answered.loaded.service.model();
+    let columns = options.columns(model);
+    let rows = answered.predictions.iter();
+    let body = PredictAnswer {
+        model: &answered.loaded.name,
+        version: &answered.loaded.version,
+        results: rows.map(|row| RowAnswer::of(row, columns)).collect(),
+        usage: Usage {
+            tokens: answered.tokens,
+            cached: answered.cached,
+        },
+    };
+    let rows = answered.predictions.len();
+    let size = 256 + rows * (64 + 13 * model.outputs());
+    let json = || reply::to_json_sized(&body, size);
+    let json = match rows {
+        0..MANY_ROWS => json(),
+        _ => tokio::task::block_in_place(json),
+    };
+    Ok(answered.receipt().on(reply::json(json)))
+}
+
+pub(crate) async fn tokenize(mut call: Call) -> Result<Response, Problem> {
+    let payload = call.payload().await?;
+    if are_tei(&payload)? {
+        let tokens = tei::tokenize(&call, &payload);
+        return tokens.map_err(|problem| problem.said_as(Protocol::TextEmbeddings));
+    }
+    let ask: TokenizeAsk = payload.json()?;
+    let mut texts = Ask {
+        text: ask.text,
+        texts: ask.texts,
+        ..Ask::default()
+    };
+    let inputs = inputs(&mut texts)?;
+    let loaded = call.app.models.find(Pick {
+        name: ask.model.as_deref(),
+        version: ask.version.as_deref(),
+        task: None,
+    })?;
+    let results = tokens(&loaded, &inputs, |tokens| TokensAnswer {
+        count: tokens.ids.len(),
+        truncated: tokens.truncated,
+        offsets: tokens
+            .spans
+            .iter()
+            .map(|span| (span.start, span.end))
+            .collect(),
+        ids: tokens.ids,
+        tokens: tokens.tokens,
+    })?;
+    Ok(reply::json(reply::to_json(&TokenizeAnswer {
+        model: &loaded.name,
+        results,
+    })))
+}
+
+/// Tokens of each text. Bounded as predicting is.
+pub(crate) fn tokens<T>(
+    loaded: &crate::models::Loaded,
+    inputs: &[Input],
+    shown: impl Fn(engine::Tokens) -> T,
+) -> Result<Vec<T>, Problem> {
+    let most = loaded.service.settings().limits.texts_per_request;
+    if inputs.len() > most {
+        return Err(Problem::too_large(
+            "texts_per_request",
+            inputs.len(),
+            most,
+            "the texts",
+        ));
+    }
+    let model = loaded.service.model();
+    let all = inputs.iter().enumerate().map(|(row, input)| {
+        let tokens = model.tokenize(input);
+        tokens
+            .map(&shown)
+            .map_err(|error| Problem::of_row(row, &error))
+    });
+    tokio::task::block_in_place(|| all.collect())
+}

@@ -1,0 +1,372 @@
+//! The models that are served: loaded, reloaded and unloaded while others answer.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use engine::{Compute, ModelBuilder, Service, ServiceSettings, Task};
+
+use crate::problem::{Code, Problem};
+use crate::tally::Tally;
+
+/// A model that is to be served.
+#[derive(Clone, Debug)]
+pub struct ModelSpec {
+    /// The name that requests know it by.
+    pub name: String,
+    /// Its version. Several versions of one name may be served side by side.
+    pub version: String,
+    /// What it is loaded from, for people.
+    pub source: String,
+    /// How it is loaded, now and whenever it is loaded again.
+    pub builder: ModelBuilder,
+    /// How it batches, and how much it takes on.
+    pub settings: ServiceSettings,
+}
+
+/// The models of a server, in the order in which they were named.
+pub(crate) struct Models {
+    compute: Compute,
+    slots: Vec<Arc<Slot>>,
+    loads: AtomicU64,
+}
+
+/// A place for one version of one model.
+pub(crate) struct Slot {
+    pub(crate) spec: ModelSpec,
+    current: ArcSwapOption<Loaded>,
+    state: Mutex<State>,
+}
+
+/// How it stands with a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It has not been loaded, or was unloaded.
+    Unloaded,
+    /// It is being loaded; an earlier load may be serving meanwhile.
+    Loading,
+    /// It answers.
+    Ready,
+    /// The last load failed, for this reason; an earlier load may be serving.
+    Failed(String),
+}
+
+impl State {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            State::Unloaded => "unloaded",
+            State::Loading => "loading",
+            State::Ready => "ready",
+            State::Failed(_) => "failed",
+        }
+    }
+}
+
+/// A loaded model. Whoever holds it can finish with it, whatever is loaded in its place meanwhile.
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Which of the server's loads it was, counted from 1.
+    pub(crate) load: u64,
+    pub(crate) service: Service,
+    pub(crate) tally: Tally,
+    pub(crate) loaded: SystemTime,
+    pub(crate) load_time: Duration,
+    /// Of every file that determines its answers.
+    pub(crate) fingerprint: String,
+}
+
+/// Which model is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pick<'a> {
+    pub(crate) name: Option<&'a str>,
+    pub(crate) version: Option<&'a str>,
+    /// The task that it must do.
+    pub(crate) task: Option<Task>,
+}
+
+impl Models {
+    /// Nothing is loaded yet.
+    ///
+    /// # Errors
+    /// If two have the same name and version, or a name that no path can hold.
+    pub(crate) fn new(threads: usize, specs: Vec<ModelSpec>) -> Result<Self, String> {
+        let mut known = HashMap::new();
+        for spec in &specs {
+            let is_plain = |c: char| c.is_alphanumeric() || "-_.:".contains(c);
+            for (what, word) in [("name", &spec.name), ("version", &spec.version)] {
+                if word.is_empty() || !word.chars().all(is_plain) {
+                    return Err(format!(
+                        "`{word}` cannot be a model's {what}: use letters, digits, `-`, `_`, `.` and `:`"
+                    ));
+                }
+            }
+            if known.insert((&spec.name, &spec.version), ()).is_some() {
+                return Err(format!(
+                    "two models are named {}@{}; name one of them otherwise, as in -m NAME@VERSION=MODEL",
+                    spec.name, spec.version
+                ));
+            }
+        }
+        if specs.is_empty() {
+            return Err("no model to serve; name one with -m NAME=MODEL".to_owned());
+        }
+        let slots = specs.into_iter().map(|spec| {
+            Arc::new(Slot {
+                spec,
+                current: ArcSwapOption::empty(),
+                state: Mutex::new(State::Unloaded),
+            })
+        });
+        Ok(Self {
+            compute: Compute::new(threads),
+            slots: slots.collect(),
+            loads: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn slots(&self) -> &[Arc<Slot>] {
+        &self.slots
+    }
+
+    /// The loaded model that is meant.
+    pub(crate) fn find(&self, pick: Pick<'_>) -> Result<Arc<Loaded>, Problem> {
+        let Some(name) = pick.name else {
+            return self.find_unnamed(pick);
+        };
+        let slots = self.named(name, pick.version)?;
+        let ready = slots.iter().rev().find_map(|slot| slot.current());
+        let Some(loaded) = ready else {
+            return Err(not_loaded(name, &slots));
+        };
+        match pick.task {
+            Some(task) if loaded.task() != task => Err(wrong_task(&loaded, task)),
+            _ => Ok(loaded),
+        }
+    }
+
+    /// The only one that does the task, or the first of them.
+    fn find_unnamed(&self, pick: Pick<'_>) -> Result<Arc<Loaded>, Problem> {
+        let of_version = |slot: &&Arc<Slot>| pick.version.is_none_or(|v| slot.spec.version == v);
+        let mut ready = self
+            .slots
+            .iter()
+            .filter(of_version)
+            .filter_map(|s| s.current());
+        let Some(first) = ready.next() else {
+            if let Some(version) = pick.version
+                && !self.slots.iter().any(|slot| of_version(&slot))
+            {
+                let message =
+                    format!("no model has a version `{version}`; /models lists what there is");
+                return Err(Problem::new(Code::UnknownModel, message));
+            }
+            return Err(not_loaded(&self.slots[0].spec.name, &self.slots));
+        };
+        let Some(task) = pick.task.filter(|&task| task != first.task()) else {
+            // Of several versions the last one is meant, as if it had been named.
+            return self.find(Pick {
+                name: Some(&first.name),
+                ..pick
+            });
+        };
+        ready
+            .find(|loaded| loaded.task() == task)
+            .ok_or_else(|| wrong_task(&first, task))
+    }
+
+    /// The places of a name, or of one version of it: at least one.
+    pub(crate) fn named(
+        &self,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<Vec<Arc<Slot>>, Problem> {
+        let of_name = || self.slots.iter().filter(|slot| slot.spec.name == name);
+        let found: Vec<_> = of_name()
+            .filter(|slot| version.is_none_or(|version| slot.spec.version == version))
+            .cloned()
+            .collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let mut message = match (of_name().next(), version) {
+            (Some(_), Some(version)) => {
+                format!("the model `{name}` has no version `{version}`; it has")
+            }
+            _ => format!("there is no model `{name}`; this server has"),
+        };
+        let several = of_name().next().is_some();
+        let mut known: Vec<&str> = Vec::new();
+        for slot in &self.slots {
+            let word = if several {
+                &slot.spec.version
+            } else {
+                &slot.spec.name
+            };
+            if (!several || slot.spec.name == name) && !known.contains(&word.as_str()) {
+                known.push(word);
+            }
+        }
+        let _ = write!(message, " {}", known.join(", "));
+        Err(Problem::new(Code::UnknownModel, message))
+    }
+
+    /// Loads a model, in the place of the one that is there. Blocks until it is ready; the one that is
+    /// there answers meanwhile, and goes on if the load fails.
+    pub(crate) fn load(&self, slot: &Slot) -> Result<Arc<Loaded>, Problem> {
+        {
+            let mut state = slot.lock();
+            if *state == State::Loading {
+                return Err(Problem::new(
+                    Code::Busy,
+                    format!("the model `{}` is being loaded already", slot.spec.name),
+                ));
+            }
+            *state = State::Loading;
+        }
+        let started = Instant::now();
+        // A panic in a loader must not leave the model loading for ever.
+        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.start(slot)))
+            .unwrap_or_else(|_| Err("the loader panicked; please report this".to_owned()));
+        let name = &slot.spec.name;
+        match loaded {
+            Ok(loaded) => {
+                let loaded = Arc::new(loaded);
+                // In one step: a request holds the old one or the new one.
+                let old = slot.current.swap(Some(Arc::clone(&loaded)));
+                *slot.lock() = State::Ready;
+                tracing::info!(
+                    model = name,
+                    version = loaded.version,
+                    load = loaded.load,
+                    seconds = started.elapsed().as_secs_f64(),
+                    replaced = old.is_some(),
+                    "model loaded"
+                );
+                Ok(loaded)
+            }
+            Err(why) => {
+                tracing::error!(
+                    model = name,
+                    version = slot.spec.version,
+                    why,
+                    "model not loaded"
+                );
+                *slot.lock() = State::Failed(why.clone());
+                Err(Problem::new(
+                    Code::LoadFailed,
+                    format!("the model `{name}` was not loaded: {why}"),
+                ))
+            }
+        }
+    }
+
+    fn start(&self, slot: &Slot) -> Result<Loaded, String> {
+        let started = Instant::now();
+        let model = slot
+            .spec
+            .builder
+            .clone()
+            .load()
+            .map_err(|error| error.to_string())?;
+        model.warm_up();
+        let fingerprint = model
+            .fingerprint()
+            .iter()
+            .fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            });
+        let tally = Tally::new(&model);
+        let service = Service::start_on(&self.compute, model, slot.spec.settings.clone())
+            .map_err(|error| error.to_string())?;
+        Ok(Loaded {
+            name: slot.spec.name.clone(),
+            version: slot.spec.version.clone(),
+            load: self.loads.fetch_add(1, Relaxed) + 1,
+            service,
+            tally,
+            loaded: SystemTime::now(),
+            load_time: started.elapsed(),
+            fingerprint,
+        })
+    }
+
+    /// Takes a model away. Requests that hold it finish; its memory goes back after the last.
+    pub(crate) fn unload(&self, slot: &Slot) -> Result<(), Problem> {
+        let mut state = slot.lock();
+        if *state == State::Loading {
+            return Err(Problem::new(
+                Code::Busy,
+                format!(
+                    "the model `{}` is being loaded; unload it afterwards",
+                    slot.spec.name
+                ),
+            ));
+        }
+        *state = State::Unloaded;
+        let old = slot.current.swap(None);
+        drop(state);
+        if old.is_some() {
+            tracing::info!(
+                model = slot.spec.name,
+                version = slot.spec.version,
+                "model unloaded"
+            );
+        }
+        Ok(())
+    }
+
+    /// All that are loaded.
+    pub(crate) fn loaded(&self) -> impl Iterator<Item = Arc<Loaded>> {
+        self.slots.iter().filter_map(|slot| slot.current())
+    }
+}
+
+impl Slot {
+    pub(crate) fn current(&self) -> Option<Arc<Loaded>> {
+        self.current.load_full()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Loaded {
+    pub(crate) fn task(&self) -> Task {
+        self.service.model().task()
+    }
+}
+
+fn not_loaded(name: &str, slots: &[Arc<Slot>]) -> Problem {
+    let state = slots.iter().map(|slot| slot.state()).next();
+    let problem =
+        |words: &str| Problem::new(Code::Unavailable, format!("the model `{name}` {words}"));
+    match state {
+        Some(State::Loading) => {
+            problem("is being loaded; try again in a moment").after(Duration::from_secs(1))
+        }
+        Some(State::Failed(why)) => problem(&format!("could not be loaded: {why}")),
+        _ => problem("is not loaded; an administrator can load it with POST /models/{name}/load"),
+    }
+}
+
+fn wrong_task(loaded: &Loaded, asked: Task) -> Problem {
+    Problem::new(
+        Code::WrongTask,
+        format!(
+            "the model `{}` does {}, not {asked}; use /{}, or /predict, which runs the model's own task",
+            loaded.name,
+            loaded.task(),
+            loaded.task(),
+        ),
+    )
+}

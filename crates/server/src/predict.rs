@@ -1,0 +1,351 @@
+//! From what any protocol asks to answers of the engine: the one way that all of them take.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::response::Response;
+use engine::{
+    CacheUse, Input, Model, Prediction, Priority, ProblemType, Reading, Refused, Rendering,
+    Request, RowError, Scores, Served, Task, Ticket, Timing,
+};
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+
+use crate::models::Loaded;
+use crate::problem::{Code, Limit, Problem};
+use crate::wire::own::{Ask, Columns};
+
+/// Requests with more bytes of text than this are tokenised where they hold up no other.
+const LONG_BYTES: usize = 16 << 10;
+/// The same for the writing of their answers.
+pub(crate) const MANY_ROWS: usize = 64;
+
+/// How answers are wanted, in the engine's words.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) top_k: Option<usize>,
+    pub(crate) threshold: Option<f32>,
+    pub(crate) raw_scores: bool,
+    pub(crate) aggregation: Option<engine::Aggregation>,
+    pub(crate) dimensions: Option<usize>,
+    pub(crate) reading: Reading,
+    pub(crate) priority: Priority,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) cache: CacheUse,
+}
+
+/// What came of a request.
+pub(crate) struct Answered {
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) predictions: Vec<Result<Prediction, RowError>>,
+    pub(crate) timing: Timing,
+    pub(crate) tokens: u64,
+    pub(crate) cached: usize,
+}
+
+impl Options {
+    /// The options of a request of our own.
+    pub(crate) fn of(ask: &Ask) -> Self {
+        Self {
+            top_k: ask.top_k,
+            threshold: ask.threshold,
+            raw_scores: ask.raw_scores.unwrap_or_default(),
+            aggregation: ask.aggregation.map(Into::into),
+            dimensions: ask.dimensions,
+            reading: Reading {
+                truncate: ask.truncate.map(Into::into),
+                on_long: ask.on_long.map(Into::into),
+                max_tokens: ask.max_tokens,
+            },
+            priority: ask.priority.map(Into::into).unwrap_or_default(),
+            deadline: None,
+            cache: match ask.cache {
+                Some(false) => CacheUse::No,
+                _ => CacheUse::Yes,
+            },
+        }
+    }
+
+    /// Refuses an option that means nothing to this model, or whose value cannot be honoured.
+    pub(crate) fn check(&self, model: &Model) -> Result<(), Problem> {
+        let task = model.task();
+        let bad = |words: String| Err(Problem::new(Code::BadOption, words));
+        let given: [(&str, bool, &[Task]); 5] = [
+            ("top_k", self.top_k.is_some(), &[Task::Classify]),
+            (
+                "threshold",
+                self.threshold.is_some(),
+                &[Task::Classify, Task::Tag],
+            ),
+            (
+                "raw_scores",
+                self.raw_scores,
+                &[Task::Classify, Task::Rerank],
+            ),
+            ("aggregation", self.aggregation.is_some(), &[Task::Tag]),
+            ("dimensions", self.dimensions.is_some(), &[Task::Embed]),
+        ];
+        for (name, given, tasks) in given {
+            if given && !tasks.contains(&task) {
+                let names: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
+                return bad(format!(
+                    "`{name}` means something to {} alone, and this model is to {task}; leave it out",
+                    names.join(" and ")
+                ));
+            }
+        }
+        if self.top_k == Some(0) {
+            return bad("`top_k` is 0; it must be at least 1".to_owned());
+        }
+        if self.reading.max_tokens == Some(0) {
+            return bad("`max_tokens` is 0; it must be at least 1".to_owned());
+        }
+        if self
+            .threshold
+            .is_some_and(|threshold| !threshold.is_finite())
+        {
+            return bad("`threshold` is beyond what a score can be".to_owned());
+        }
+        match self.dimensions {
+            Some(wanted) if !(1..=model.outputs()).contains(&wanted) => bad(format!(
+                "`dimensions` is {wanted}; this model's vectors have 1 to {}",
+                model.outputs()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn rendering(&self) -> Rendering {
+        Rendering {
+            top_k: self.top_k,
+            threshold: self.threshold,
+            scores: if self.raw_scores {
+                Scores::Raw
+            } else {
+                Scores::Probabilities
+            },
+            aggregation: self.aggregation.unwrap_or_default(),
+        }
+    }
+
+    /// The columns of a classifier's answers.
+    pub(crate) fn columns(&self, model: &Model) -> Columns {
+        match (model.directory().problem_type(), self.top_k) {
+            (ProblemType::Regression, _) if model.outputs() == 1 => Columns::Score,
+            (ProblemType::SingleLabel, None | Some(1)) => Columns::One,
+            _ => Columns::Many,
+        }
+    }
+}
+
+/// Hands texts to a model. Nothing waits here.
+pub(crate) fn submit(
+    loaded: &Loaded,
+    inputs: Vec<Input>,
+    options: &Options,
+) -> Result<Ticket, Refused> {
+    let length = |input: &Input| input.text().len() + input.pair().map_or(0, str::len);
+    let bytes: usize = inputs.iter().map(length).sum();
+    let request = Request {
+        inputs,
+        priority: options.priority,
+        deadline: options.deadline,
+        cache: options.cache,
+        reading: options.reading,
+    };
+    if bytes > LONG_BYTES {
+        tokio::task::block_in_place(|| loaded.service.submit(request))
+    } else {
+        loaded.service.submit(request)
+    }
+}
+
+/// Texts in, predictions out.
+pub(crate) async fn answer(
+    loaded: Arc<Loaded>,
+    inputs: Vec<Input>,
+    options: &Options,
+) -> Result<Answered, Problem> {
+    if inputs.is_empty() {
+        return Err(Problem::bad_request(
+            "there is no text in the list; send at least one",
+        ));
+    }
+    options.check(loaded.service.model())?;
+    let served = submit(&loaded, inputs, options).map_err(refused)?.await;
+    Ok(render(loaded, served, options))
+}
+
+/// Makes predictions of answers, and counts them.
+pub(crate) fn render(loaded: Arc<Loaded>, served: Served, options: &Options) -> Answered {
+    let Served {
+        answers,
+        timing,
+        tokens,
+        cached,
+    } = served;
+    let model = loaded.service.model().with_rendering(options.rendering());
+    let predictions = answers.into_iter().map(|answer| {
+        let mut prediction = model.render(&answer?);
+        if let (Some(dimensions), Prediction::Embedding(vector)) =
+            (options.dimensions, &mut prediction)
+        {
+            shorten(&model, vector, dimensions);
+        }
+        loaded.tally.count(&prediction);
+        Ok(prediction)
+    });
+    let predictions = predictions.collect();
+    Answered {
+        loaded,
+        predictions,
+        timing,
+        tokens,
+        cached,
+    }
+}
+
+/// Cuts a vector. One that had length 1 has it again.
+fn shorten(model: &Model, vector: &mut Vec<f32>, dimensions: usize) {
+    if dimensions >= vector.len() {
+        return;
+    }
+    vector.truncate(dimensions);
+    if model.directory().normalizes() == engine::Normalize::Yes {
+        let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+        if length > 0.0 {
+            for value in vector {
+                *value /= length;
+            }
+        }
+    }
+}
+
+impl Answered {
+    /// The predictions, if every text has one: for protocols that have no place for the error of one.
+    pub(crate) fn all(self) -> Result<(Vec<Prediction>, Receipt), Problem> {
+        let receipt = self.receipt();
+        let mut all = Vec::with_capacity(self.predictions.len());
+        for (row, prediction) in self.predictions.into_iter().enumerate() {
+            all.push(prediction.map_err(|error| Problem::of_row(row, &error))?);
+        }
+        Ok((all, receipt))
+    }
+
+    /// If no text has an answer: why the first has none.
+    pub(crate) fn spoilt(&self) -> Option<Problem> {
+        match self.predictions.first() {
+            Some(Err(error)) if self.predictions.iter().all(Result::is_err) => {
+                Some(Problem::of_row(0, error))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn receipt(&self) -> Receipt {
+        Receipt {
+            loaded: Arc::clone(&self.loaded),
+            timing: self.timing,
+            tokens: self.tokens,
+        }
+    }
+}
+
+/// What a request cost and who answered it, for the response's headers.
+pub(crate) struct Receipt {
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) timing: Timing,
+    pub(crate) tokens: u64,
+}
+
+impl Receipt {
+    /// Puts it into a response's headers: times in microseconds.
+    pub(crate) fn on(&self, mut response: Response) -> Response {
+        let headers = response.headers_mut();
+        let Timing {
+            prepare,
+            queue,
+            compute,
+            total,
+        } = self.timing;
+        put(headers, "x-prepare-time-us", prepare.as_micros() as u64);
+        put(headers, "x-queue-time-us", queue.as_micros() as u64);
+        put(headers, "x-compute-time-us", compute.as_micros() as u64);
+        put(headers, "x-total-time-us", total.as_micros() as u64);
+        put(headers, "x-model-load", self.loaded.load);
+        response
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: &'static str, value: u64) {
+    headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+}
+
+/// What the engine calls a limit, and what the flag that sets it is called.
+const LIMITS: &[(&str, &str)] = &[
+    ("requests", "max_requests"),
+    ("texts_per_request", "max_texts"),
+    ("tokens", "max_tokens_in_flight"),
+    ("bytes", "max_bytes_in_flight"),
+    ("queue.entries", "max_queue"),
+    ("queue.tokens", "max_queue_tokens"),
+    ("queue.bytes", "max_queue_bytes"),
+];
+
+/// A limit by the name of its flag.
+pub(crate) fn limit_name(name: &'static str) -> &'static str {
+    let found = LIMITS.iter().find(|(known, _)| *known == name);
+    found.map_or(name, |(_, flag)| flag)
+}
+
+/// A refusal in this server's codes.
+pub(crate) fn refused(why: Refused) -> Problem {
+    match why {
+        Refused::Closed => Problem::new(Code::Unavailable, why.to_string())
+            .after(std::time::Duration::from_secs(1)),
+        Refused::TooMany {
+            limit,
+            value,
+            most,
+            retry_after,
+        } => {
+            let name = limit_name(limit);
+            let message = format!(
+                "too much at once: {name} would be {value} and may be {most}; try again in {:.1} s",
+                retry_after.as_secs_f64()
+            );
+            Problem {
+                limit: Some(Limit { name, value, most }),
+                ..Problem::new(Code::Overloaded, message).after(retry_after)
+            }
+        }
+        Refused::TooLarge { limit, value, most } => {
+            let name = limit_name(limit);
+            let message = format!(
+                "the request is too large: {name} is {value} and may be {most}; send it in parts, or through \
+                 /predict/stream"
+            );
+            Problem {
+                limit: Some(Limit { name, value, most }),
+                ..Problem::new(Code::TooLarge, message)
+            }
+        }
+    }
+}
+
+impl Options {
+    /// What the headers say, where the body says nothing.
+    pub(crate) fn by_headers(
+        &mut self,
+        call: &crate::call::Call,
+        priority_is_said: bool,
+    ) -> Result<(), Problem> {
+        let deadline = call.deadline()?;
+        self.deadline = self.deadline.or(deadline);
+        let priority = call.priority()?;
+        if !priority_is_said {
+            self.priority = priority;
+        }
+        Ok(())
+    }
+}

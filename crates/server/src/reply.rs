@@ -1,0 +1,35 @@
+//! Answers as bytes.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::header::{self, HeaderValue};
+use serde::Serialize;
+
+/// JSON in one buffer; floats as the shortest text that reads back to the same bits.
+pub(crate) fn to_json(value: &impl Serialize) -> Bytes {
+    to_json_sized(value, 512)
+}
+
+/// The same, into a buffer that will not have to grow.
+pub(crate) fn to_json_sized(value: &impl Serialize, bytes: usize) -> Bytes {
+    let mut buffer = Vec::with_capacity(bytes);
+    // Writing into memory fails for maps whose keys are no strings alone; there are none here.
+    if let Err(error) = serde_json::to_writer(&mut buffer, value) {
+        tracing::error!(%error, "an answer could not be written as JSON");
+        buffer.clear();
+    }
+    buffer.into()
+}
+
+/// A 200 with this JSON.
+pub(crate) fn json(body: Bytes) -> Response {
+    of(body, HeaderValue::from_static("application/json"))
+}
+
+/// A 200 with a body of this type.
+pub(crate) fn of(body: impl Into<Body>, kind: HeaderValue) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}

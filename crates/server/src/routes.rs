@@ -1,0 +1,199 @@
+//! The one table of routes. Router, OpenAPI document and metric labels derive from it.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use axum::response::Response;
+
+use crate::call::Call;
+use crate::handlers::control::{self, SettingsBody};
+use crate::handlers::stream::{self, Line, LineAnswer};
+use crate::handlers::{oip, openai, own, page, state, tei};
+use crate::openapi::{Schema, of};
+use crate::problem::Problem;
+use crate::wire::oip::{InferAnswer, InferAsk};
+use crate::wire::openai::{EmbeddingsAnswer, EmbeddingsAsk};
+use crate::wire::own::{Ask, PredictAnswer, TokenizeAnswer, TokenizeAsk};
+use crate::wire::tei::{
+    TeiEmbed, TeiPredict, TeiRank, TeiRerank, TeiScores, TeiToken, TeiTokenize, TeiVectors,
+};
+
+/// Whose words a route speaks; errors have its shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// Our own.
+    Own,
+    /// OpenAI's.
+    OpenAi,
+    /// The Open Inference Protocol, version 2.
+    OpenInference,
+    /// Hugging Face's Text Embeddings Inference.
+    TextEmbeddings,
+}
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everybody: pages and health.
+    Open,
+    /// Whoever has a key, if there are keys.
+    Use,
+    /// Whoever has an administrator's key, if there are such.
+    Control,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+        }
+    }
+}
+
+/// What a route takes.
+#[derive(Clone, Copy)]
+pub(crate) enum Takes {
+    Nothing,
+    /// One of these, as JSON.
+    Json(&'static [Schema]),
+    /// One a line, and options in the query.
+    Lines(Schema),
+}
+
+/// What a route gives.
+#[derive(Clone, Copy)]
+pub(crate) enum Gives {
+    /// One of these, as JSON.
+    Json(&'static [Schema]),
+    /// An object that its words describe.
+    Object,
+    /// One a line.
+    Lines(Schema),
+    Text,
+    Page,
+}
+
+pub(crate) type Reply = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
+
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) protocol: Protocol,
+    pub(crate) access: Access,
+    pub(crate) words: &'static str,
+    pub(crate) takes: Takes,
+    pub(crate) gives: Gives,
+    pub(crate) handler: fn(Call) -> Reply,
+}
+
+macro_rules! route {
+    ($method:ident $path:literal $protocol:ident $access:ident $handler:path, $words:literal, $takes:expr, $gives:expr) => {
+        Route {
+            method: Method::$method,
+            path: $path,
+            protocol: Protocol::$protocol,
+            access: Access::$access,
+            words: $words,
+            takes: $takes,
+            gives: $gives,
+            handler: |call| Box::pin($handler(call)),
+        }
+    };
+}
+
+const PREDICTIONS: &[Schema] = &[of::<PredictAnswer<'static>>];
+const ASK: Takes = Takes::Json(&[of::<Ask>]);
+const NONE: Takes = Takes::Nothing;
+const OBJECT: Gives = Gives::Object;
+const INFER: Takes = Takes::Json(&[of::<InferAsk>]);
+const INFERRED: Gives = Gives::Json(&[of::<InferAnswer<'static>>]);
+
+pub(crate) static ROUTES: &[Route] = &[
+    route!(Post "/predict" Own Use own::predict, "Run the model's own task. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiPredict>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiScores<'static>>])),
+    route!(Post "/embed" Own Use own::embed, "Turn texts into vectors. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiEmbed>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiVectors<'static>>])),
+    route!(Post "/classify" Own Use own::classify, "Label texts, or pairs of texts", ASK, Gives::Json(PREDICTIONS)),
+    route!(Post "/rerank" Own Use own::rerank, "Score pairs of texts, or passages against a query. With `query` and `texts`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiRerank>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<Vec<TeiRank>>])),
+    route!(Post "/tag" Own Use own::tag, "Find named spans in texts", ASK, Gives::Json(PREDICTIONS)),
+    route!(Post "/tokenize" Own Use own::tokenize, "Show the tokens of texts. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<TokenizeAsk>, of::<TeiTokenize>]), Gives::Json(&[of::<TokenizeAnswer<'static>>, of::<Vec<Vec<TeiToken>>>])),
+    route!(Post "/predict/stream" Own Use stream::predict, "Run the model's own task on JSON Lines, without end and in constant memory; answers come in the lines' order. Options stand in the query", Takes::Lines(of::<Line>), Gives::Lines(of::<LineAnswer<'static>>)),
+    route!(Get "/health" Own Open state::ready, "As /health/ready", NONE, OBJECT),
+    route!(Get "/health/live" Own Open state::live, "200, or 503 when something hangs that a restart would cure", NONE, OBJECT),
+    route!(Get "/health/ready" Own Open state::ready, "200, or 503 while models are loaded, when the server stops, and when something hangs", NONE, OBJECT),
+    route!(Get "/models" Own Use state::models, "The models, their states and settings", NONE, OBJECT),
+    route!(Get "/models/{name}" Own Use state::model, "The versions of a model", NONE, OBJECT),
+    route!(Patch "/models/{name}" Own Control control::settings, "Change a model's batching and limits while it runs", Takes::Json(&[of::<SettingsBody>]), Gives::Json(&[of::<SettingsBody>])),
+    route!(Post "/models/{name}/load" Own Control control::load, "Load a model, or load it again from where it lies: the old one answers until the new one is ready, and goes on if that fails", NONE, OBJECT),
+    route!(Post "/models/{name}/unload" Own Control control::unload, "Take a model out of memory; requests that are on their way finish", NONE, OBJECT),
+    route!(Delete "/cache" Own Control control::clear_cache, "Forget every cached answer", NONE, OBJECT),
+    route!(Get "/stats" Own Use state::stats, "Everything that is counted, as JSON", NONE, OBJECT),
+    route!(Get "/metrics" Own Use state::metrics, "Everything that is counted, as Prometheus reads it", NONE, Gives::Text),
+    route!(Get "/openapi.json" Own Open page::openapi, "This document", NONE, OBJECT),
+    route!(Get "/docs" Own Open page::docs, "This document as a page", NONE, Gives::Page),
+    route!(Get "/dashboard" Own Open page::dashboard, "What the server is doing, live, and a form to try a model", NONE, Gives::Page),
+    route!(Post "/v1/embeddings" OpenAi Use openai::embeddings, "Turn texts into vectors, as OpenAI does", Takes::Json(&[of::<EmbeddingsAsk>]), Gives::Json(&[of::<EmbeddingsAnswer<'static>>])),
+    route!(Get "/v1/models" OpenAi Use openai::models, "The models, as OpenAI lists them", NONE, OBJECT),
+    route!(Get "/v1/models/{name}" OpenAi Use openai::model, "A model, as OpenAI shows it", NONE, OBJECT),
+    route!(Get "/v2" OpenInference Use oip::server, "The server and its extensions", NONE, OBJECT),
+    route!(Get "/v2/health/live" OpenInference Open state::live, "As /health/live", NONE, OBJECT),
+    route!(Get "/v2/health/ready" OpenInference Open state::ready, "As /health/ready", NONE, OBJECT),
+    route!(Get "/v2/models/{name}" OpenInference Use oip::model, "A model's tensors", NONE, OBJECT),
+    route!(Get "/v2/models/{name}/versions/{version}" OpenInference Use oip::model, "A version's tensors", NONE, OBJECT),
+    route!(Get "/v2/models/{name}/ready" OpenInference Use oip::model_ready, "Whether a model answers", NONE, OBJECT),
+    route!(Get "/v2/models/{name}/versions/{version}/ready" OpenInference Use oip::model_ready, "Whether a version answers", NONE, OBJECT),
+    route!(Get "/v2/models/{name}/config" OpenInference Use oip::config, "A model's configuration, as Triton shows it", NONE, OBJECT),
+    route!(Get "/v2/models/{name}/versions/{version}/config" OpenInference Use oip::config, "A version's configuration, as Triton shows it", NONE, OBJECT),
+    route!(Get "/v2/models/{name}/stats" OpenInference Use oip::stats, "What a model has done, as Triton shows it", NONE, OBJECT),
+    route!(Get "/v2/models/{name}/versions/{version}/stats" OpenInference Use oip::stats, "What a version has done, as Triton shows it", NONE, OBJECT),
+    route!(Post "/v2/models/{name}/infer" OpenInference Use oip::infer, "Tensors in, tensors out; as JSON, or as bytes behind it", INFER, INFERRED),
+    route!(Post "/v2/models/{name}/versions/{version}/infer" OpenInference Use oip::infer, "Tensors in, tensors out; as JSON, or as bytes behind it", INFER, INFERRED),
+    route!(Post "/v2/repository/index" OpenInference Use oip::index, "The models and their states", NONE, OBJECT),
+    route!(Post "/v2/repository/models/{name}/load" OpenInference Control oip::load, "As /models/{name}/load", NONE, OBJECT),
+    route!(Post "/v2/repository/models/{name}/unload" OpenInference Control oip::unload, "As /models/{name}/unload", NONE, OBJECT),
+    route!(Get "/info" TextEmbeddings Use tei::info, "The model that answers where none is named, as Text Embeddings Inference shows it", NONE, OBJECT),
+    route!(Post "/" TextEmbeddings Use tei::root, "The model's own task, with the bodies of Text Embeddings Inference", Takes::Json(&[of::<TeiEmbed>, of::<TeiPredict>, of::<TeiRerank>]), Gives::Json(&[of::<TeiVectors<'static>>, of::<TeiScores<'static>>, of::<Vec<TeiRank>>])),
+];
+
+/// Whose shape an error has on a path that is no route.
+pub(crate) fn protocol_of(path: &str) -> Protocol {
+    match path {
+        "/v1" => Protocol::OpenAi,
+        "/v2" => Protocol::OpenInference,
+        path if path.starts_with("/v1/") => Protocol::OpenAi,
+        path if path.starts_with("/v2/") => Protocol::OpenInference,
+        _ => Protocol::Own,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two handlers for one route would be a panic when the server starts.
+    #[test]
+    fn routes_are_distinct_and_described() {
+        let mut seen = std::collections::BTreeSet::new();
+        for route in ROUTES {
+            assert!(
+                seen.insert((route.path, route.method.name())),
+                "{}",
+                route.path
+            );
+            assert!(route.words.len() > 5, "{}", route.path);
+            // Whatever changes the server needs the right to.
+            let changes = matches!(route.method, Method::Delete | Method::Patch)
+                || route.path.ends_with("load");
+            assert_eq!(route.access == Access::Control, changes, "{}", route.path);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How a server listens, whom it answers, and what it keeps in memory.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a server listens, whom it answers, and what it keeps in memory.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Addresses to listen on; port 0 takes one that is free.
+    pub addresses: Vec<SocketAddr>,
+    /// Unix sockets to listen on.
+    pub sockets: Vec<PathBuf>,
+    /// A certificate, if the addresses speak TLS. Unix sockets do not.
+    pub tls: Option<TlsFiles>,
+    /// Keys that open the server; none: it is open.
+    pub api_keys: Vec<String>,
+    /// Keys that open what changes the server; none: as `api_keys`.
+    pub admin_keys: Vec<String>,
+    /// Whether models may be loaded and unloaded, settings changed and caches cleared.
+    pub control: Control,
+    /// Origins of web pages that may call the server; `*` for all.
+    pub cors_origins: Vec<String>,
+    /// Most bytes of a request's body, and of a stream's line.
+    pub max_body_bytes: usize,
+    /// Most bytes of all bodies in memory at once.
+    pub max_body_bytes_in_flight: usize,
+    /// Within this a request's head, and then its body, must have arrived.
+    pub read_timeout: Duration,
+    /// How long requests may take to finish once the server is to stop.
+    pub stop_timeout: Duration,
+    /// Threads that speak HTTP, beside those that compute.
+    pub http_threads: usize,
+    /// Threads that compute, shared by all models.
+    pub threads: usize,
+}
+
+/// Whether the routes that change the server are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// They are, to whoever has the key.
+    On,
+    /// They answer 403.
+    Off,
+}
+
+/// A certificate and its key, as PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The certificate, followed by those that vouch for it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            sockets: Vec::new(),
+            tls: None,
+            api_keys: Vec::new(),
+            admin_keys: Vec::new(),
+            control: Control::On,
+            cors_origins: Vec::new(),
+            max_body_bytes: 16 << 20,
+            max_body_bytes_in_flight: 256 << 20,
+            read_timeout: Duration::from_secs(30),
+            stop_timeout: Duration::from_secs(30),
+            http_threads: engine::available_threads(),
+            threads: engine::available_threads(),
+        }
+    }
+}

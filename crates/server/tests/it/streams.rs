@@ -1,0 +1,132 @@
+//! Streams: JSON Lines both ways.
+
+use std::io::{BufRead, BufReader, Read, Write};
+
+use serde_json::{Value, json};
+
+use crate::client::{Running, bits, builder, floats};
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Answers would stand beside other rows than their own.
+#[test]
+fn lines_come_back_in_their_order_and_bad_ones_cost_no_other() {
+    let server = Running::of(&[("m", "bert-embed")]);
+    let texts: Vec<String> = (0..500)
+        .map(|row| format!("turn {} lights on", "very ".repeat(row % 7)))
+        .collect();
+    let mut body = String::new();
+    for (row, text) in texts.iter().enumerate() {
+        match row {
+            7 => body.push_str("{\"text\": 5}\n"),
+            8 => body.push('\n'),
+            _ => {}
+        }
+        body.push_str(&json!({"id": row, "text": text}).to_string());
+        body.push_str(if row % 2 == 0 { "\n" } else { "\r\n" });
+    }
+    body.push_str("\"no object, and no end of line\"");
+    let got = server.ask("POST", "/predict/stream?dimensions=4", &[], body.as_bytes());
+    assert_eq!(
+        (got.status, got.headers["content-type"].as_str()),
+        (200, "application/x-ndjson")
+    );
+    let answers = lines(&got.text());
+    assert_eq!(answers.len(), 502);
+    let words = answers[7]["error"]["message"].as_str().unwrap();
+    assert!(words.contains("line 8"), "{words}");
+    let good: Vec<&Value> = answers
+        .iter()
+        .filter(|answer| answer["id"].is_number())
+        .collect();
+    assert!(
+        good.iter()
+            .enumerate()
+            .all(|(row, answer)| answer["id"] == row)
+    );
+    let model = builder("bert-embed").load().unwrap();
+    let whole = server.ask("POST", "/predict/stream", &[], body.as_bytes());
+    let whole = lines(&whole.text());
+    for row in [0, 6, 499] {
+        let vector = model.embed([texts[row].as_str()]).unwrap().remove(0);
+        let answer = whole.iter().find(|answer| answer["id"] == row).unwrap();
+        assert_eq!(bits(&floats(&answer["embedding"])), bits(&vector));
+    }
+}
+
+/// A client that waits for an answer before it sends more would wait for ever.
+#[test]
+fn answers_come_before_the_stream_has_ended() {
+    let server = Running::of(&[("m", "bert-embed")]);
+    let mut stream = server.connect();
+    stream
+        .write_all(
+            b"POST /predict/stream HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
+        .unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        answers.read_line(&mut line).unwrap();
+    }
+    for round in 0..3 {
+        stream.write_all(b"4\r\n\"a\"\n\r\n").unwrap();
+        let mut chunk = String::new();
+        answers.read_line(&mut chunk).unwrap();
+        let length = usize::from_str_radix(chunk.trim_end(), 16).unwrap();
+        let mut body = vec![0; length + 2];
+        answers.read_exact(&mut body).unwrap();
+        assert!(body.starts_with(b"{\"embedding\":["), "{round}");
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    line.clear();
+    answers.read_line(&mut line).unwrap();
+    assert_eq!(line, "0\r\n");
+}
+
+/// A client that sends and does not read would fill the server's memory.
+#[test]
+fn a_client_that_does_not_read_is_not_read_from() {
+    let server = Running::of(&[("m", "bert-embed")]);
+    let mut stream = server.connect();
+    stream
+        .write_all(
+            b"POST /predict/stream HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
+        .unwrap();
+    stream
+        .set_write_timeout(Some(std::time::Duration::from_millis(500)))
+        .unwrap();
+    let lines = "\"turn on the lights\"\n".repeat(1_000);
+    let chunk = format!("{:x}\r\n{lines}\r\n", lines.len());
+    // As much as sockets and the server's own window hold, and no more: far less than this.
+    let mut sent = 0_usize;
+    while sent < 1 << 30 && stream.write_all(chunk.as_bytes()).is_ok() {
+        sent += chunk.len();
+    }
+    assert!(sent < 1 << 28, "{sent}");
+    // Others are answered meanwhile, and the one that goes away is forgotten.
+    server.post("/embed", &json!({"text": "a"})).json(200);
+    drop(stream);
+    server.until("/stats", |got| got.json(200)["streams"] == 0);
+}
+
+/// Somebody would take a part of the answers for all of them.
+#[test]
+fn a_broken_stream_does_not_end_as_if_it_were_whole() {
+    let server = Running::of(&[("m", "bert-embed")]);
+    let mut stream = server.connect();
+    stream.write_all(b"POST /predict/stream HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\n\"a\"\n\r\nzz\r\n").unwrap();
+    let mut all = Vec::new();
+    let _ = stream.read_to_end(&mut all);
+    assert!(
+        !all.ends_with(b"0\r\n\r\n"),
+        "{}",
+        String::from_utf8_lossy(&all)
+    );
+}
