@@ -287,10 +287,10 @@ impl LoadSpec {
             return wrong("connections", "write at least 1");
         }
         if self.window < Duration::from_millis(1) {
-            return wrong("window", "a window is at least a millisecond");
+            return wrong("window_seconds", "a window is at least a millisecond");
         }
         if self.timeout.is_zero() {
-            return wrong("timeout_ms", "write at least 1");
+            return wrong("request_timeout_ms", "write at least 1");
         }
         Ok(())
     }
