@@ -44,6 +44,8 @@ enum Phase {
 pub(crate) enum Outcome {
     /// Nothing yet.
     Waits,
+    /// The connection stands, and can take a request.
+    Connected,
     /// The answer is whole.
     Answered(Answer),
     /// There will be none; the connection is closed.
@@ -61,31 +63,27 @@ impl Connection {
         *self = Self::default();
     }
 
-    /// Begins a request, opening the connection if it is not.
-    pub(crate) fn begin(
-        &mut self,
-        request: Underway,
-        bytes: &[u8],
-        address: &Address,
-        at: (&Registry, Token),
-    ) -> Outcome {
+    /// Begins to connect.
+    pub(crate) fn open(&mut self, address: &Address, at: (&Registry, Token)) -> Outcome {
+        let (registry, token) = at;
+        let opened = Stream::connect(address).and_then(|mut stream| {
+            stream.register(registry, token)?;
+            Ok(stream)
+        });
+        match opened {
+            Ok(stream) => self.stream = Some(stream),
+            Err(_) => return self.fail(registry, Failure::Connect),
+        }
+        self.phase = Phase::Connecting;
+        Outcome::Waits
+    }
+
+    /// Begins a request, on a connection that stands and has none.
+    pub(crate) fn begin(&mut self, request: Underway, bytes: &[u8]) {
         self.underway = Some(request);
         self.written = 0;
         self.length = bytes.len();
-        if self.phase == Phase::Closed {
-            let (registry, token) = at;
-            let opened = Stream::connect(address).and_then(|mut stream| {
-                stream.register(registry, token)?;
-                Ok(stream)
-            });
-            match opened {
-                Ok(stream) => self.stream = Some(stream),
-                Err(_) => return self.fail(registry, Failure::Connect),
-            }
-            self.phase = Phase::Connecting;
-            return Outcome::Waits;
-        }
-        self.write(bytes, at.0)
+        self.write(bytes);
     }
 
     /// Goes on after an event. `bytes` are those of the request that is underway; `buffer` is for reading,
@@ -103,7 +101,10 @@ impl Connection {
                 return Outcome::Waits;
             }
             match self.stream.as_ref().map(Stream::connected) {
-                Some(Ok(true)) => self.phase = Phase::Open,
+                Some(Ok(true)) => {
+                    self.phase = Phase::Open;
+                    return Outcome::Connected;
+                }
                 Some(Ok(false)) => return Outcome::Waits,
                 Some(Err(_)) | None => return self.fail(registry, Failure::Connect),
             }
@@ -112,10 +113,7 @@ impl Connection {
             return Outcome::Waits;
         }
         if event.is_writable() && self.underway.is_some() && self.written < bytes.len() {
-            let outcome = self.write(bytes, registry);
-            if outcome != Outcome::Waits {
-                return outcome;
-            }
+            self.write(bytes);
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             return self.read(event, buffer, received, registry);
@@ -123,22 +121,19 @@ impl Connection {
         Outcome::Waits
     }
 
-    fn write(&mut self, bytes: &[u8], registry: &Registry) -> Outcome {
+    fn write(&mut self, bytes: &[u8]) {
         while self.written < bytes.len() {
             let Some(stream) = &mut self.stream else {
                 break;
             };
             match stream.write(&bytes[self.written..]) {
-                Ok(0) => return self.fail(registry, Failure::ClosedBefore),
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(count) if count > 0 => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // What the server said before it closed, such as 413, may still be there to read; an
-                // event tells, now or soon.
-                Err(_) => break,
+                // Full; or closed: what the server said before that, such as 413, may still be there to
+                // read. In either case an event tells, now or soon.
+                Ok(_) | Err(_) => break,
             }
         }
-        Outcome::Waits
     }
 
     fn read(

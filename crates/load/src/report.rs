@@ -99,6 +99,9 @@ pub struct Generator {
     pub cores: Option<f64>,
     /// Microseconds for a request.
     pub us_per_request: Option<f64>,
+    /// Time over which it stood still, stopped or without a processor: latencies then are not the
+    /// server's. Added up over its threads.
+    pub stood_still_seconds: f64,
 }
 
 /// Latencies apart by the longest text of a request.
@@ -184,6 +187,7 @@ impl LoadReport {
                 processor_seconds: processor,
                 cores: over(total.seconds),
                 us_per_request: over(done as f64 / 1e6),
+                stood_still_seconds: total.stood_still.as_secs_f64(),
             },
             windows: measured.windows.clone(),
         }

@@ -16,7 +16,14 @@ use crate::{Arrivals, Failure, Payloads, Tally};
 
 /// No wait is longer, so that a signal to stop is heard.
 const LISTEN: u64 = 20_000_000;
-/// So long those underway are waited for where the test is stopped.
+/// A wait that ends so much later than it was to was not the server's doing: this process was stopped, or
+/// had no processor.
+const OVERSLEPT: u64 = 100_000_000;
+/// Connections that are being opened at the same time: more at once, and a server's list of those that wait
+/// to be accepted overflows, which costs each a second.
+const OPENING: usize = 32;
+/// So long, at the end, those that are due still find a connection; and those underway are waited for
+/// where the test is stopped.
 const PARTING: u64 = 1_000_000_000;
 /// A place whose connection could not be opened rests so long: without it, a server that is not there
 /// would be called a hundred thousand times a second.
@@ -93,6 +100,22 @@ impl Signal {
     }
 }
 
+/// What makes a request due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// Its time.
+    Open,
+    /// A free connection.
+    Closed,
+}
+
+/// A request that is due and has no connection yet.
+struct Waiting {
+    intended: u64,
+    payload: usize,
+}
+
+/// When a request times out.
 struct Due {
     at: u64,
     slot: usize,
@@ -100,6 +123,7 @@ struct Due {
 }
 
 pub(crate) struct Sender<'a> {
+    pace: Pace,
     orders: Orders<'a>,
     poll: Poll,
     alarm: Alarm,
@@ -109,6 +133,10 @@ pub(crate) struct Sender<'a> {
     idle: Vec<usize>,
     /// Places without one.
     closed: Vec<usize>,
+    /// How many are being opened.
+    opening: usize,
+    /// In open loop, what is due and has no connection yet, in its order.
+    waiting: VecDeque<Waiting>,
     /// Places that rest after a failure to connect, and until when.
     resting: VecDeque<(u64, usize)>,
     /// When requests time out, ascending.
@@ -126,12 +154,18 @@ impl<'a> Sender<'a> {
         let alarm = Alarm::new(&poll)?;
         let count = orders.connections;
         Ok(Self {
+            pace: match orders.arrivals {
+                Some(_) => Pace::Open,
+                None => Pace::Closed,
+            },
             poll,
             alarm,
             connections: (0..count).map(|_| Connection::default()).collect(),
             idle: Vec::with_capacity(count),
             // The first place is on top.
             closed: (0..count).rev().collect(),
+            opening: 0,
+            waiting: VecDeque::new(),
             resting: VecDeque::new(),
             due: VecDeque::new(),
             underway: 0,
@@ -164,8 +198,9 @@ impl<'a> Sender<'a> {
                 // From now and not from the border: a window that this process slept through is one window.
                 border = now + window;
             }
-            self.send_due(now);
-            let wake = self.next_wake().min(border).min(now + LISTEN);
+            self.fall_due(now);
+            self.send(now);
+            let wake = self.next_wake(now).min(border).min(now + LISTEN);
             self.wait(&mut events, wake)?;
         }
         let now = self.now();
@@ -179,13 +214,18 @@ impl<'a> Sender<'a> {
 
     /// Waits for what is underway, and counts what never came.
     fn end(&mut self, signal: &Signal, events: &mut Events, ended: u64) -> io::Result<Ending> {
-        // Those due in the last moment, for which there is a connection, would seem to have found none.
-        if self.orders.arrivals.is_some() {
-            self.send_due(ended);
-        }
-        while self.underway > 0 {
+        self.fall_due(ended);
+        // No further arrivals, and in closed loop no further requests.
+        self.orders.arrivals = None;
+        loop {
             let now = self.now();
-            if signal.get() == Course::Stops && now > ended + PARTING {
+            let parting = now <= ended + PARTING;
+            if parting && self.pace == Pace::Open {
+                self.send(now);
+            }
+            let unsent = parting && !self.waiting.is_empty();
+            let underway = self.underway > 0 && (parting || signal.get() != Course::Stops);
+            if !unsent && !underway {
                 break;
             }
             let wake = self.next_timeout().min(now + LISTEN);
@@ -196,25 +236,19 @@ impl<'a> Sender<'a> {
             rest: std::mem::take(&mut self.tally),
             ..Ending::default()
         };
-        for connection in &self.connections {
-            if let Some(request) = connection.underway {
-                let class = self.class(request.payload);
-                let waited = Duration::from_nanos(now.saturating_sub(request.intended));
-                ending.rest.failed(Failure::Timeout, waited, class);
-                ending.unanswered += 1;
-            }
+        let underway = self.connections.iter().filter_map(|of| of.underway);
+        for (payload, intended) in underway.map(|request| (request.payload, request.intended)) {
+            let waited = Duration::from_nanos(now.saturating_sub(intended));
+            ending
+                .rest
+                .failed(Failure::Timeout, waited, self.class(payload));
+            ending.unanswered += 1;
         }
-        // These were due before the end, and all connections were waiting.
-        while let Some(arrivals) = &mut self.orders.arrivals {
-            let due = ns(arrivals.due());
-            if due > ended {
-                break;
-            }
-            arrivals.advance();
-            let payload = self.take_payload();
-            let waited = Duration::from_nanos(ended - due);
-            let class = self.class(payload);
-            ending.rest.failed(Failure::Timeout, waited, class);
+        for Waiting { intended, payload } in &self.waiting {
+            let waited = Duration::from_nanos(now.saturating_sub(*intended));
+            ending
+                .rest
+                .failed(Failure::Timeout, waited, self.class(*payload));
             ending.unsent += 1;
         }
         ending.rest.processor = None;
@@ -242,8 +276,23 @@ impl<'a> Sender<'a> {
         old
     }
 
-    /// Begins the requests that are due, as far as there are connections for them.
-    fn send_due(&mut self, now: u64) {
+    /// Puts in line what is due by now.
+    fn fall_due(&mut self, now: u64) {
+        while let Some(arrivals) = &mut self.orders.arrivals {
+            let intended = ns(arrivals.due());
+            if intended > now {
+                break;
+            }
+            arrivals.advance();
+            let payload = self.take_payload();
+            let late = Duration::from_nanos(now - intended);
+            self.tally.lateness.record(late);
+            self.waiting.push_back(Waiting { intended, payload });
+        }
+    }
+
+    /// Begins requests, as far as there are connections for them, and opens some where there are not.
+    fn send(&mut self, now: u64) {
         while let Some(&(until, slot)) = self.resting.front() {
             if until > now {
                 break;
@@ -251,33 +300,39 @@ impl<'a> Sender<'a> {
             self.resting.pop_front();
             self.closed.push(slot);
         }
-        while !self.idle.is_empty() || !self.closed.is_empty() {
-            let intended = match &mut self.orders.arrivals {
-                None => self.now(),
-                Some(arrivals) => {
-                    let due = ns(arrivals.due());
-                    if due > now {
-                        break;
-                    }
-                    arrivals.advance();
-                    due
-                }
-            };
-            let payload = self.take_payload();
-            let waited = Duration::from_nanos(now.saturating_sub(intended));
-            if self.orders.arrivals.is_some() {
-                self.tally.lateness.record(waited);
-            }
-            // A user who has waited so long for a connection has gone.
-            if waited >= self.orders.timeout {
-                let class = self.class(payload);
-                self.tally.failed(Failure::Timeout, waited, class);
-                continue;
-            }
-            let Some(slot) = self.idle.pop().or_else(|| self.closed.pop()) else {
+        // A user who has waited so long for a connection has gone.
+        let timeout = ns(self.orders.timeout);
+        while let Some(first) = self
+            .waiting
+            .front()
+            .filter(|first| first.intended + timeout <= now)
+        {
+            let waited = Duration::from_nanos(now - first.intended);
+            let class = self.class(first.payload);
+            self.tally.failed(Failure::Timeout, waited, class);
+            self.waiting.pop_front();
+        }
+        while let Some(slot) = self.idle.pop() {
+            if let Some(first) = self.waiting.pop_front() {
+                self.begin(slot, first.payload, first.intended);
+            } else if self.pace == Pace::Closed {
+                let payload = self.take_payload();
+                self.begin(slot, payload, self.now());
+            } else {
+                self.idle.push(slot);
                 break;
-            };
-            self.begin(slot, payload, intended);
+            }
+        }
+        let wanted = match self.pace {
+            Pace::Open => self.waiting.len(),
+            Pace::Closed => self.closed.len(),
+        };
+        while self.opening < wanted.min(OPENING) {
+            let Some(slot) = self.closed.pop() else { break };
+            self.opening += 1;
+            let at = (self.poll.registry(), Token(slot));
+            let outcome = self.connections[slot].open(&self.orders.address, at);
+            self.settle(slot, outcome);
         }
     }
 
@@ -297,31 +352,26 @@ impl<'a> Sender<'a> {
             slot,
             serial: request.serial,
         });
-        let at = (self.poll.registry(), Token(slot));
-        let outcome = self.connections[slot].begin(request, bytes, &self.orders.address, at);
-        self.settle(slot, outcome);
+        self.connections[slot].begin(request, bytes);
     }
 
     /// Counts what became of a request, and makes its place free.
     fn settle(&mut self, slot: usize, outcome: Outcome) {
-        if outcome == Outcome::Waits {
-            return;
-        }
-        if outcome == Outcome::Gone {
-            self.idle.retain(|&idle| idle != slot);
-            self.closed.push(slot);
-            return;
-        }
-        let now = self.now();
-        let Some(request) = self.connections[slot].underway.take() else {
-            return;
-        };
-        self.underway -= 1;
-        let latency = Duration::from_nanos(now.saturating_sub(request.intended));
-        let class = self.class(request.payload);
         match outcome {
+            Outcome::Waits => {}
+            Outcome::Connected => {
+                self.opening -= 1;
+                self.idle.push(slot);
+            }
+            Outcome::Gone => {
+                self.idle.retain(|&idle| idle != slot);
+                self.closed.push(slot);
+            }
+            Outcome::Failed(Failure::Connect) => self.refused(slot),
             Outcome::Answered(answer) => {
-                self.tally.answered(answer.status, latency, class);
+                if let Some((latency, class)) = self.finish(slot) {
+                    self.tally.answered(answer.status, latency, class);
+                }
                 if answer.keeps {
                     self.idle.push(slot);
                 } else {
@@ -330,15 +380,35 @@ impl<'a> Sender<'a> {
                 }
             }
             Outcome::Failed(failure) => {
-                self.tally.failed(failure, latency, class);
-                self.connections[slot].close(self.poll.registry());
-                if failure == Failure::Connect {
-                    self.resting.push_back((now + REST, slot));
-                } else {
-                    self.closed.push(slot);
+                if let Some((latency, class)) = self.finish(slot) {
+                    self.tally.failed(failure, latency, class);
                 }
+                self.connections[slot].close(self.poll.registry());
+                self.closed.push(slot);
             }
-            Outcome::Waits | Outcome::Gone => {}
+        }
+    }
+
+    /// Takes the request from its connection; gives how long it took and its class.
+    fn finish(&mut self, slot: usize) -> Option<(Duration, usize)> {
+        let request = self.connections[slot].underway.take()?;
+        self.underway -= 1;
+        let latency = Duration::from_nanos(self.now().saturating_sub(request.intended));
+        Some((latency, self.class(request.payload)))
+    }
+
+    /// A connection could not be opened: whoever waited for it has failed.
+    fn refused(&mut self, slot: usize) {
+        let now = self.now();
+        self.opening -= 1;
+        self.connections[slot].close(self.poll.registry());
+        self.resting.push_back((now + REST, slot));
+        if let Some(first) = self.waiting.pop_front() {
+            let waited = Duration::from_nanos(now.saturating_sub(first.intended));
+            let class = self.class(first.payload);
+            self.tally.failed(Failure::Connect, waited, class);
+        } else if self.pace == Pace::Closed {
+            self.tally.failed(Failure::Connect, Duration::ZERO, 0);
         }
     }
 
@@ -346,6 +416,10 @@ impl<'a> Sender<'a> {
     fn wait(&mut self, events: &mut Events, wake: u64) -> io::Result<()> {
         let at_most = Duration::from_nanos(wake.saturating_sub(self.now()));
         self.alarm.wait(&mut self.poll, events, at_most)?;
+        let late = self.now().saturating_sub(wake);
+        if late > OVERSLEPT {
+            self.tally.stood_still += Duration::from_nanos(late);
+        }
         for event in events.iter().filter(|event| event.token() != ALARM) {
             let slot = event.token().0;
             let Some(connection) = self.connections.get_mut(slot) else {
@@ -364,16 +438,24 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    /// When something has to be done without an event.
-    fn next_wake(&self) -> u64 {
+    /// When something has to be done without an event. What is due already waits for one.
+    fn next_wake(&self, now: u64) -> u64 {
         let rested = self.resting.front().map_or(u64::MAX, |&(until, _)| until);
-        let arrival = match &self.orders.arrivals {
-            Some(arrivals) if !(self.idle.is_empty() && self.closed.is_empty()) => {
-                ns(arrivals.due())
-            }
-            _ => u64::MAX,
-        };
-        self.next_timeout().min(rested).min(arrival)
+        let arrival = self
+            .orders
+            .arrivals
+            .as_ref()
+            .map(|arrivals| ns(arrivals.due()));
+        let arrival = arrival.filter(|&due| due > now || !self.idle.is_empty());
+        let timeout = ns(self.orders.timeout);
+        let gives_up = self
+            .waiting
+            .front()
+            .map_or(u64::MAX, |first| first.intended + timeout);
+        self.next_timeout()
+            .min(rested)
+            .min(arrival.unwrap_or(u64::MAX))
+            .min(gives_up)
     }
 
     fn next_timeout(&self) -> u64 {

@@ -69,6 +69,8 @@ pub struct Tally {
     pub bytes_sent: u64,
     /// Bytes received.
     pub bytes_received: u64,
+    /// Time over which the generator itself stood still: what it then measured was not the server.
+    pub stood_still: Duration,
     /// Processor time that the generator itself took, where the system tells.
     pub processor: Option<Duration>,
 }
@@ -103,6 +105,7 @@ impl Tally {
         for (&failure, &count) in &other.failures {
             *self.failures.entry(failure).or_default() += count;
         }
+        self.stood_still += other.stood_still;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.processor = match (self.processor, other.processor) {

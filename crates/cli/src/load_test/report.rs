@@ -250,6 +250,14 @@ fn generator(report: &LoadReport) -> String {
             text.push_str("It was busy, and may be what limits: give it more --threads.\n");
         }
     }
+    if generator.stood_still_seconds > 0.0 {
+        let _ = writeln!(
+            text,
+            "It stood still for {} s, stopped or without a processor: the latencies of that time are not \
+             the server's.",
+            three_digits(generator.stood_still_seconds)
+        );
+    }
     if let Some(late) = report
         .lateness
         .as_ref()
@@ -372,9 +380,16 @@ mod tests {
             failures: [("timed out", 3)].into(),
             failed: 3,
             unsent: 2,
+            generator: load::Generator {
+                stood_still_seconds: 51.0,
+                processor_seconds: Some(1.0),
+                cores: Some(0.1),
+                ..load::Generator::default()
+            },
             ..LoadReport::default()
         };
         let text = text(&nothing);
+        assert!(text.contains("It stood still for 51.0 s"), "{text}");
         assert!(text.contains("never sent"), "{text}");
         assert!(sweep_text(&SweepReport::default()).contains("p99 ms"));
     }
