@@ -194,7 +194,7 @@ fn what_cannot_be_measured_is_said_at_once() {
         ),
         (&["load-test", url, "in.csv", "--rate", "0"], "--rate"),
         (
-            &["load-test", url, "in.csv", "--target-p99-ms", "-1"],
+            &["load-test", url, "in.csv", "--target-p99-ms", "0"],
             "--target-p99-ms",
         ),
         (
