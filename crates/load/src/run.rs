@@ -422,7 +422,10 @@ impl Sum {
         for (_, tally) in &self.windows[first..] {
             total.add_after(tally);
         }
-        if ended != Ended::Stable {
+        if ended == Ended::Stable {
+            // What came after those windows is not in the figures, and not in these either.
+            (self.rest.unanswered, self.rest.unsent) = (0, 0);
+        } else {
             if let Some(cut) = &self.cut {
                 total.add_after(cut);
             }

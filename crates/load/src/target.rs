@@ -36,7 +36,6 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Network(String, u16),
-    #[cfg_attr(not(unix), expect(dead_code, reason = "refused where URLs are read"))]
     Socket(PathBuf),
 }
 
