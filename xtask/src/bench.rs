@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: the release build against other engines, alternating in one run.
+//! `cargo xtask bench`: the release build against other engines, alternating in one run; and
+//! `cargo xtask clients`: other people's clients against a server.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,6 +24,18 @@ pub(crate) fn against_peers(root: &Path, arguments: &[String]) -> Result<()> {
             .arg(binary)
             .arg("--model")
             .arg(model)
+            .args(arguments)
+            .current_dir(root),
+    )
+}
+
+/// Makes the Python environment of real clients, and runs them against a server that is there already.
+pub(crate) fn clients(root: &Path, arguments: &[String]) -> Result<()> {
+    let directory = root.join("benches/clients");
+    let python = environment(&directory)?;
+    finish(
+        Command::new(python)
+            .arg(directory.join("check.py"))
             .args(arguments)
             .current_dir(root),
     )

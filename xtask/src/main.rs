@@ -48,6 +48,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Ask a running server through other people's clients, and compare with the command line
+    Clients {
+        /// What check.py takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure memory, the cache and a large job with the release build and the real model
     Measure(measure::Options),
     /// Check licences and sources of the dependencies (needs cargo-deny)
@@ -74,6 +80,7 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         Command::Golden { arguments } => python::golden(&root, &arguments),
         Command::Bench { arguments } => bench::against_peers(&root, &arguments),
+        Command::Clients { arguments } => bench::clients(&root, &arguments),
         Command::Measure(options) => measure::measure(&root, &options),
         Command::Deny => check::deny(&root),
     }

@@ -17,12 +17,16 @@ pub(crate) struct Interrupt(Arc<AtomicUsize>);
 impl Interrupt {
     /// Listens from now on. To be called once.
     pub(crate) fn listen(console: &Console) -> anyhow::Result<Self> {
+        let words = "stopping: what is computed is being saved; Ctrl-C again ends at once";
+        Self::listen_saying(console, words)
+    }
+
+    /// The same, with these words for the first signal.
+    pub(crate) fn listen_saying(console: &Console, words: &'static str) -> anyhow::Result<Self> {
         let signals = Arc::new(AtomicUsize::new(0));
         let (counter, console) = (Arc::clone(&signals), console.clone());
         ctrlc::set_handler(move || match counter.fetch_add(1, Ordering::Relaxed) {
-            0 => {
-                console.say("stopping: what is computed is being saved; Ctrl-C again ends at once")
-            }
+            0 => console.say(words),
             // Every shard is whole or absent, so there is nothing to tidy up.
             _ => std::process::exit(EXIT_CODE.into()),
         })

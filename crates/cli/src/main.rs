@@ -11,6 +11,7 @@ mod download;
 mod figures;
 mod interrupt;
 mod job;
+mod load_test;
 mod models;
 mod plan;
 mod quantize;
@@ -65,6 +66,7 @@ fn run(line: CommandLine, typed: Typed, console: &Console) -> anyhow::Result<End
         Command::Bench(args) => bench::run(&args, &general, &typed, console)?,
         Command::Serve(args) => serve::run(&args, &general, &typed, console)?,
         Command::Quantize(args) => quantize::run(&args, &general, console)?,
+        Command::LoadTest(args) => return load_test::run(&args, &general, console),
         Command::Doctor(args) => doctor::run(&args, &general)?,
         Command::Models(args) => models::run(&args)?,
         Command::Cache(args) => cache::run(&args, console)?,
@@ -101,6 +103,10 @@ fn usage(error: &clap::Error, variable: Option<&str>) -> ExitCode {
 /// The error's words, with the library's options named as they are typed here.
 fn in_flags(error: &anyhow::Error) -> String {
     let words = error.to_string();
+    if let Some(load::LoadError::Option { .. }) = error.downcast_ref() {
+        let words = args::with_flags(&words);
+        return words.trim_start_matches("option ").to_owned();
+    }
     match error.downcast_ref() {
         Some(batchwright::Error::Option { .. } | batchwright::Error::CacheDirectory { .. }) => {
             let words = args::with_flags(&words);

@@ -10,6 +10,7 @@ mod cache;
 mod examples;
 mod input;
 mod layers;
+mod load_test;
 mod model;
 mod output;
 mod quantize;
@@ -31,6 +32,7 @@ pub(crate) use applies::Typed;
 pub(crate) use bench::BenchArgs;
 pub(crate) use cache::{CacheAction, CacheArgs, CacheCommand};
 pub(crate) use input::InputArgs;
+pub(crate) use load_test::LoadTestArgs;
 pub(crate) use model::{
     ModelArgs, OnLongName, PoolingName, PrecisionName, ReadingArgs, TaskArgs, TruncateName,
 };
@@ -94,6 +96,9 @@ pub(crate) enum Command {
     /// Write a model as packed integers: it loads at once, computes faster, and the loss is measured
     #[command(after_help = quantize::EXAMPLES)]
     Quantize(Box<QuantizeArgs>),
+    /// Measure a server under load, this one's or another's: latency, throughput, the highest rate
+    #[command(after_help = load_test::EXAMPLES)]
+    LoadTest(Box<LoadTestArgs>),
     /// Check the machine, the directories and what models need
     Doctor(DoctorArgs),
     /// List the models that have a short name

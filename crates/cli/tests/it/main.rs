@@ -11,6 +11,7 @@ mod continuing;
 mod equal_bytes;
 mod formats;
 mod interrupting;
+mod load_testing;
 mod other_commands;
 mod precision;
 mod quantizing;
