@@ -163,8 +163,14 @@ async fn read(app: &Arc<App>, headers: &HeaderMap, body: &mut Body) -> Result<Pa
 }
 
 impl Payload {
-    /// The body, read as JSON.
+    /// The body, read as a JSON object.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        // A list would be taken for an object's values in the order of their declaration.
+        if self.bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::bad_request(
+                "the body is a list; send an object such as {\"texts\": [\"a text\"]}",
+            ));
+        }
         from_json(&self.bytes)
     }
 }

@@ -290,6 +290,8 @@ const LIMITS: &[(&str, &str)] = &[
     ("queue.entries", "max_queue"),
     ("queue.tokens", "max_queue_tokens"),
     ("queue.bytes", "max_queue_bytes"),
+    // The request's own, or that of `--default-deadline-ms`.
+    ("wait_ms", "deadline_ms"),
 ];
 
 /// A limit by the name of its flag.
