@@ -11,7 +11,7 @@ use axum::{RequestExt, Router};
 use futures_util::FutureExt;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Version};
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::app::App;
 use crate::call::Call;
@@ -61,7 +61,8 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     }
     let layer = CorsLayer::new()
         .allow_methods(Any)
-        .allow_headers(Any)
+        // Those that are asked for: a `*` would not cover `Authorization`.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(Any);
     Some(if origins.iter().any(|origin| origin == "*") {
         layer.allow_origin(Any)

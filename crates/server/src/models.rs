@@ -38,6 +38,8 @@ pub(crate) struct Models {
 pub(crate) struct Slot {
     pub(crate) spec: ModelSpec,
     current: ArcSwapOption<Loaded>,
+    /// What it did when it was loaded last.
+    task: Mutex<Option<Task>>,
     state: Mutex<State>,
 }
 
@@ -118,6 +120,7 @@ impl Models {
             Arc::new(Slot {
                 spec,
                 current: ArcSwapOption::empty(),
+                task: Mutex::new(None),
                 state: Mutex::new(State::Unloaded),
             })
         });
@@ -148,34 +151,31 @@ impl Models {
         }
     }
 
-    /// The only one that does the task, or the first of them.
+    /// The first that does the task, or might: while it is not loaded nobody else answers for it, whose vectors
+    /// would be of another kind.
     fn find_unnamed(&self, pick: Pick<'_>) -> Result<Arc<Loaded>, Problem> {
         let of_version = |slot: &&Arc<Slot>| pick.version.is_none_or(|v| slot.spec.version == v);
-        let mut ready = self
-            .slots
-            .iter()
-            .filter(of_version)
-            .filter_map(|s| s.current());
-        let Some(first) = ready.next() else {
-            if let Some(version) = pick.version
-                && !self.slots.iter().any(|slot| of_version(&slot))
-            {
-                let message =
-                    format!("no model has a version `{version}`; /models lists what there is");
-                return Err(Problem::new(Code::UnknownModel, message));
-            }
-            return Err(not_loaded(&self.slots[0].spec.name, &self.slots));
+        let mut slots = self.slots.iter().filter(of_version);
+        let Some(first) = slots.clone().next() else {
+            let version = pick.version.unwrap_or_default();
+            let message =
+                format!("no model has a version `{version}`; /models lists what there is");
+            return Err(Problem::new(Code::UnknownModel, message));
         };
-        let Some(task) = pick.task.filter(|&task| task != first.task()) else {
+        let does = |slot: &&Arc<Slot>| match (pick.task, slot.task()) {
+            (Some(wanted), Some(done)) => wanted == done,
+            // Not asked for, or not known yet.
+            (None, _) | (_, None) => true,
+        };
+        match (slots.find(does), first.current(), pick.task) {
             // Of several versions the last one is meant, as if it had been named.
-            return self.find(Pick {
-                name: Some(&first.name),
+            (Some(slot), _, _) => self.find(Pick {
+                name: Some(&slot.spec.name),
                 ..pick
-            });
-        };
-        ready
-            .find(|loaded| loaded.task() == task)
-            .ok_or_else(|| wrong_task(&first, task))
+            }),
+            (None, Some(first), Some(task)) => Err(wrong_task(&first, task)),
+            _ => Err(not_loaded(&first.spec.name, &self.slots)),
+        }
     }
 
     /// The places of a name, or of one version of it: at least one.
@@ -236,6 +236,7 @@ impl Models {
             Ok(loaded) => {
                 let loaded = Arc::new(loaded);
                 // In one step: a request holds the old one or the new one.
+                *slot.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded.task());
                 let old = slot.current.swap(Some(Arc::clone(&loaded)));
                 *slot.lock() = State::Ready;
                 tracing::info!(
@@ -329,6 +330,11 @@ impl Models {
 impl Slot {
     pub(crate) fn current(&self) -> Option<Arc<Loaded>> {
         self.current.load_full()
+    }
+
+    /// What it does; not known before it was loaded once.
+    fn task(&self) -> Option<Task> {
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn state(&self) -> State {

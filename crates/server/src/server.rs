@@ -343,12 +343,16 @@ async fn unix_door(path: &Path) -> Result<Door, ServerError> {
         address: path.display().to_string(),
         source,
     };
-    // A socket that a killed server left behind is in nobody's way but ours.
+    use std::os::unix::fs::FileTypeExt;
+    // A socket that a killed server left behind is in nobody's way but ours. A file that is no socket refuses
+    // connections as well, and is somebody's.
+    let is_socket =
+        std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     let is_left_behind = match tokio::net::UnixStream::connect(path).await {
         Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
         Ok(_) => false,
     };
-    if is_left_behind {
+    if is_socket && is_left_behind {
         std::fs::remove_file(path).map_err(failed)?;
     }
     let listener = UnixListener::bind(path).map_err(failed)?;

@@ -21,7 +21,7 @@ pub(crate) fn run(
     console: &Console,
 ) -> anyhow::Result<()> {
     let models = plan::models(args, general, typed)?;
-    let settings = plan::settings(args, general, typed);
+    let settings = plan::settings(args, general, typed)?;
     log(args, general);
     let scheme = if args.listen.tls_key.is_some() {
         "https"

@@ -247,7 +247,30 @@ fn unknown(
     anyhow!("`{key}` is `{word}`; write one of {}", known.join(", "))
 }
 
-pub(super) fn settings(args: &ServeArgs, general: &GeneralArgs, typed: &Typed) -> ServerSettings {
+/// The keys of a list. One that was given and holds none is a secret that was not filled in: it must not leave
+/// the server open.
+fn keys(flag: &str, list: &[String]) -> anyhow::Result<Vec<String>> {
+    let keys: Vec<String> = list
+        .iter()
+        .map(|key| key.trim().to_owned())
+        .filter(|key| !key.is_empty())
+        .collect();
+    let variable = format!("BATCHWRIGHT_{}", flag.to_ascii_uppercase());
+    let is_given = !list.is_empty() || std::env::var_os(&variable).is_some();
+    if is_given && keys.is_empty() {
+        bail!(
+            "--{} or {variable} is given and holds no key; to leave the server open, do not set it",
+            flag.replace('_', "-")
+        );
+    }
+    Ok(keys)
+}
+
+pub(super) fn settings(
+    args: &ServeArgs,
+    general: &GeneralArgs,
+    typed: &Typed,
+) -> anyhow::Result<ServerSettings> {
     let threads = general.threads.unwrap_or_else(available_threads);
     let socket_alone =
         args.listen.unix_socket.is_some() && !typed.has("port") && !typed.has("host");
@@ -260,15 +283,15 @@ pub(super) fn settings(args: &ServeArgs, general: &GeneralArgs, typed: &Typed) -
         let keys = keys.iter().map(|key| key.trim().to_owned());
         keys.filter(|key| !key.is_empty()).collect()
     };
-    ServerSettings {
+    Ok(ServerSettings {
         addresses: match socket_alone {
             true => Vec::new(),
             false => vec![(args.listen.host, args.listen.port).into()],
         },
         sockets: args.listen.unix_socket.iter().cloned().collect(),
         tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
-        api_keys: given(&args.access.api_keys),
-        admin_keys: given(&args.access.admin_keys),
+        api_keys: keys("api_keys", &args.access.api_keys)?,
+        admin_keys: keys("admin_keys", &args.access.admin_keys)?,
         control: if args.access.no_control {
             Control::Off
         } else {
@@ -284,12 +307,29 @@ pub(super) fn settings(args: &ServeArgs, general: &GeneralArgs, typed: &Typed) -
             .http_threads
             .map_or(threads, NonZeroUsize::get),
         threads,
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A deployment whose secret is empty would be open to everybody.
+    #[test]
+    fn a_list_without_a_key_is_refused() {
+        let list = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert!(keys("no_such_keys", &list(&["", " "])).is_err());
+        assert_eq!(keys("no_such_keys", &[]).unwrap(), list(&[]));
+        assert_eq!(
+            keys("no_such_keys", &list(&[" a ", ""])).unwrap(),
+            list(&["a"])
+        );
+    }
 
     /// A model would be served under a name that nobody asks for.
     #[test]

@@ -6,6 +6,9 @@ use batch::{Load, QueueLimits};
 
 use crate::error::Error;
 
+/// Longer than anybody waits: a slip of units would leave rows waiting for ever.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+
 /// How a service batches, and how much it takes on. All of it may be changed while it runs
 /// ([`Service::set`](crate::Service::set)).
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +82,19 @@ impl ServiceSettings {
             }),
             _ => Ok(()),
         };
+        let long = |name, value: Duration| match value > LONGEST_WAIT {
+            true => Err(Error::Option {
+                name,
+                problem: format!(
+                    "{} s; it may be {} s at most",
+                    value.as_secs(),
+                    LONGEST_WAIT.as_secs()
+                ),
+            }),
+            false => Ok(()),
+        };
+        long("max_wait", self.max_wait)?;
+        long("ageing", self.ageing)?;
         zero("batch_tokens", self.batch_tokens)?;
         zero("batch_rows", self.batch_rows)?;
         zero("limits.requests", Some(self.limits.requests))?;

@@ -181,7 +181,13 @@ pub(crate) async fn settings(mut call: Call) -> Result<Response, Problem> {
     Ok(reply::json(reply::to_json(&now)))
 }
 
+/// A query that is not understood must not clear more than was meant.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoQuery {}
+
 pub(crate) async fn clear_cache(call: Call) -> Result<Response, Problem> {
+    let NoQuery {} = call.query()?;
     let app = Arc::clone(&call.app);
     let clearing = tokio::task::spawn_blocking(move || {
         let mut cleared = Vec::new();

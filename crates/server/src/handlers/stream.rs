@@ -179,7 +179,8 @@ impl Stream {
                     "a line's bytes",
                 ));
             }
-            for group in lines.chunks(LINES) {
+            let limits = self.loaded.service.settings().limits;
+            for group in lines.chunks(LINES.min(limits.texts_per_request.max(1))) {
                 if !self.push(group).await? {
                     return Ok(());
                 }
