@@ -59,7 +59,7 @@ fn bad_bodies_are_refused_with_words() {
             404,
             "no model has",
         ),
-        ("/embed", deep.as_bytes(), 400, "EOF"),
+        ("/embed", deep.as_bytes(), 400, "the body is a list"),
         (
             "/classify",
             b"{\"text\": \"a\", \"threshold\": 1e999}",

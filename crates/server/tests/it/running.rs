@@ -3,7 +3,7 @@
 use std::io::{BufReader, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-use batchwright_server::{ModelSpec, ServerError, Stopped};
+use batchwright_server::{ModelSpec, Server, ServerError, ServerSettings, Stopped};
 use engine::{Model, ServiceSettings};
 use serde_json::json;
 use testing::golden::Golden;
@@ -72,8 +72,16 @@ fn a_failed_load_leaves_the_old_model() {
 /// Memory would stay taken, or requests be answered by a model that is gone.
 #[test]
 fn an_unloaded_model_is_gone_and_can_come_back() {
-    let server = Running::of(&[("a", "bert-embed"), ("b", "bert-classify")]);
+    let models = [
+        ("a", "bert-embed"),
+        ("b", "bert-classify"),
+        ("c", "mpnet-embed"),
+    ];
+    let server = Running::of(&models);
     server.post("/models/a/unload", &json!({})).json(200);
+    // Not the vectors of `c`: whoever names no model means the first.
+    let unnamed = server.post("/embed", &json!({"text": "x"}));
+    assert_eq!(unnamed.code(503), "unavailable");
     assert_eq!(
         server
             .post("/embed", &json!({"text": "x", "model": "a"}))
@@ -317,4 +325,24 @@ fn pages_need_nothing_from_outside() {
         assert!(page.len() > 2_000, "{path}");
     }
     assert_eq!(server.get("/openapi.json").json(200)["openapi"], "3.1.0");
+}
+
+/// Somebody's file would be gone after the first stop.
+#[cfg(unix)]
+#[test]
+fn a_file_is_no_socket_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "mine").unwrap();
+    let settings = ServerSettings {
+        sockets: vec![path.clone()],
+        ..settings()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let bound = runtime.block_on(Server::bind(settings, vec![spec("m", "bert-embed")]));
+    assert!(matches!(bound, Err(ServerError::Listen { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
 }
