@@ -5,8 +5,10 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 /// Where words go. Clones speak with one voice.
@@ -72,6 +74,14 @@ impl Console {
             Some(bar) => bar.suspend(write),
             None => write(),
         }
+    }
+
+    /// Writes a report to a file and says so.
+    pub(crate) fn write(&self, path: &Path, content: &str) -> anyhow::Result<()> {
+        std::fs::write(path, content)
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
+        self.say(format_args!("written: {}", path.display()));
+        Ok(())
     }
 
     /// Draws `bar` on standard error if that is a terminal, until [`lower`](Self::lower); else it stays

@@ -4,7 +4,6 @@ mod chart;
 mod report;
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -66,14 +65,10 @@ pub(crate) fn run(
             source: model.source(),
             report: &report,
         };
-        write(
-            path,
-            &(serde_json::to_string_pretty(&document)? + "\n"),
-            console,
-        )?;
+        console.write(path, &(serde_json::to_string_pretty(&document)? + "\n"))?;
     }
     if let Some(path) = &args.measure.report_svg {
-        write(path, &chart::svg(&report)?, console)?;
+        console.write(path, &chart::svg(&report)?)?;
     }
     if args.measure.save {
         save(&model, &report, console)?;
@@ -177,12 +172,5 @@ fn save(model: &Model, report: &BenchmarkReport, console: &Console) -> anyhow::R
         "saved to {}; later runs on this machine use it",
         path.display()
     ));
-    Ok(())
-}
-
-fn write(path: &Path, content: &str, console: &Console) -> anyhow::Result<()> {
-    std::fs::write(path, content)
-        .with_context(|| format!("{}: cannot be written", path.display()))?;
-    console.say(format_args!("written: {}", path.display()));
     Ok(())
 }

@@ -2,8 +2,6 @@
 
 mod report;
 
-use std::path::Path;
-
 use anyhow::{Context, bail};
 use batchwright::Task;
 use data::{ColumnChoice, InputSpec, Source};
@@ -260,23 +258,12 @@ fn keep<R: Serialize>(
                 .collect(),
             report,
         };
-        write(
-            path,
-            &(serde_json::to_string_pretty(&document)? + "\n"),
-            console,
-        )?;
+        console.write(path, &(serde_json::to_string_pretty(&document)? + "\n"))?;
     }
     if let Some(path) = &args.measure.report_svg {
         let svg =
             svg().map_err(|error| anyhow::anyhow!("the chart could not be drawn: {error}"))?;
-        write(path, &svg, console)?;
+        console.write(path, &svg)?;
     }
-    Ok(())
-}
-
-fn write(path: &Path, content: &str, console: &Console) -> anyhow::Result<()> {
-    std::fs::write(path, content)
-        .with_context(|| format!("{}: cannot be written", path.display()))?;
-    console.say(format_args!("written: {}", path.display()));
     Ok(())
 }

@@ -9,6 +9,8 @@ use std::path::Path;
 use anyhow::bail;
 use server::Stopped;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use crate::args::{GeneralArgs, LogFormat, LogLevel, ServeArgs, Typed};
 use crate::console::Console;
@@ -58,11 +60,16 @@ fn log(args: &ServeArgs, general: &GeneralArgs) {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    let lines = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr);
-    match args.operation.log_format {
-        LogFormat::Text => lines.with_target(false).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
+    // The crates that speak HTTP/2 and TLS have a line for every frame: nobody asked for those.
+    let ours = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("batchwright", level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match args.operation.log_format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(ours))
+        .init();
 }

@@ -247,14 +247,16 @@ fn unknown(
     anyhow!("`{key}` is `{word}`; write one of {}", known.join(", "))
 }
 
+/// The words of a list, without blank ones.
+fn filled(list: &[String]) -> Vec<String> {
+    let words = list.iter().map(|word| word.trim().to_owned());
+    words.filter(|word| !word.is_empty()).collect()
+}
+
 /// The keys of a list. One that was given and holds none is a secret that was not filled in: it must not leave
 /// the server open.
 fn keys(flag: &str, list: &[String]) -> anyhow::Result<Vec<String>> {
-    let keys: Vec<String> = list
-        .iter()
-        .map(|key| key.trim().to_owned())
-        .filter(|key| !key.is_empty())
-        .collect();
+    let keys = filled(list);
     let variable = format!("BATCHWRIGHT_{}", flag.to_ascii_uppercase());
     let is_given = !list.is_empty() || std::env::var_os(&variable).is_some();
     if is_given && keys.is_empty() {
@@ -279,10 +281,6 @@ pub(super) fn settings(
         .tls_certificate
         .clone()
         .zip(args.listen.tls_key.clone());
-    let given = |keys: &[String]| {
-        let keys = keys.iter().map(|key| key.trim().to_owned());
-        keys.filter(|key| !key.is_empty()).collect()
-    };
     Ok(ServerSettings {
         addresses: match socket_alone {
             true => Vec::new(),
@@ -297,7 +295,7 @@ pub(super) fn settings(
         } else {
             Control::On
         },
-        cors_origins: given(&args.access.cors_origins),
+        cors_origins: filled(&args.access.cors_origins),
         max_body_bytes: bytes(args.limits.max_body_bytes),
         max_body_bytes_in_flight: bytes(args.limits.max_body_bytes_in_flight),
         read_timeout: Duration::from_secs(args.operation.read_timeout_s.into()),

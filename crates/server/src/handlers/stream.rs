@@ -130,7 +130,7 @@ impl Stream {
         if let Err(problem) = self.pass(&mut body).await {
             // The status is long sent: the last line says what happened, and the chunked body ends broken,
             // so that nobody takes a part for the whole.
-            let error = RowError::new("bad_request", problem.message.clone());
+            let error = RowError::new(problem.code.name(), problem.message.clone());
             let mut line = Vec::new();
             write(&mut line, None, &Err(error), &self);
             let _ = self.out.send(Ok(line.into())).await;
