@@ -3,6 +3,10 @@
 //! A query of ten tokens is some forty products of a few tens of microseconds each. Waking a sleeping
 //! thread costs as much as such a product, so the team's threads spin between products, and go to
 //! sleep only when no query has come for a while.
+//!
+//! A part of a job belongs to nobody until somebody claims it. A thread that the system runs late (it
+//! sleeps, or others have its core) is not waited for: the caller takes its part. Without that, a server
+//! whose connections want the same cores answered one query in a hundred 10 ms late.
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,14 +17,15 @@ use std::time::{Duration, Instant};
 
 use kernels::Team;
 
-/// How long a thread without work spins before it goes to sleep: longer than the caller needs between
-/// two products or two queries in a row. Time and not turns, for a turn takes 4 to 40 ns, by processor.
-const SPIN_TIME: Duration = Duration::from_micros(200);
+/// How long a thread without work stays awake: longer than there is between two products, or between two
+/// queries of somebody who asks the next one as soon as he has the answer. Time and not turns, for a turn
+/// takes 4 to 40 ns, by processor.
+const AWAKE_TIME: Duration = Duration::from_millis(1);
+/// Turns for which a thread has its core to itself before it offers it to others at every turn: more than
+/// what lies between two products. Whoever is waited for may need the core.
+const SPINS_BEFORE_YIELD: u32 = 10_000;
 /// Turns between two looks at the clock.
-const SPINS_PER_LOOK: u32 = 256;
-/// Turns before a spinning thread offers its core to others: if there are fewer cores than threads,
-/// whoever is waited for may need this one.
-const SPINS_BEFORE_YIELD: u32 = 20_000;
+const SPINS_PER_LOOK: u32 = 64;
 
 type Job = *const (dyn Fn(usize) + Sync);
 
@@ -31,11 +36,11 @@ pub(crate) struct SpinTeam {
 }
 
 struct Shared {
-    /// Number of jobs published; a thread that sees it rise runs its part.
-    published: AtomicU64,
+    /// The number of the job in hand, and of its first part that nobody has claimed: see [`Ticket`].
+    ticket: AtomicU64,
     job: UnsafeCell<Option<Job>>,
-    /// Threads that have not finished the job in hand.
-    running: AtomicUsize,
+    /// Parts that have not ended.
+    unfinished: AtomicUsize,
     asleep: AtomicUsize,
     /// Set while a job is in hand: the one who sets it may publish.
     busy: AtomicBool,
@@ -43,32 +48,48 @@ struct Shared {
     stop: AtomicBool,
 }
 
-// SAFETY: `job` is written only by the one caller that has set `busy`, before `published` rises, and
-// read by the threads after they see that. `busy` is cleared only after `running` is 0 again.
+// SAFETY: `job` is written only by the one caller that has set `busy`, while no part can be claimed, and
+// read only by who has claimed a part of it. `busy` is cleared only after all parts have ended.
 unsafe impl Sync for Shared {}
 // SAFETY: the job pointer refers to a `Sync` closure and is used only while that closure is alive.
 unsafe impl Send for Shared {}
+
+/// Which job is in hand, in the upper half, and how many of its parts are not claimed, in the lower.
+/// The job's number keeps one who looked at an earlier job from claiming a part of this one by it.
+struct Ticket;
+
+impl Ticket {
+    const JOB: u64 = 1 << 32;
+
+    fn next(before: u64, unclaimed: usize) -> u64 {
+        (before - before % Self::JOB).wrapping_add(Self::JOB) + unclaimed as u64
+    }
+
+    fn unclaimed(ticket: u64) -> usize {
+        (ticket % Self::JOB) as usize
+    }
+}
 
 impl SpinTeam {
     /// A team of `size` with the caller; `size - 1` threads are started.
     pub(crate) fn new(size: usize) -> Self {
         let shared = Arc::new(Shared {
-            published: AtomicU64::new(0),
+            ticket: AtomicU64::new(0),
             job: UnsafeCell::new(None),
-            running: AtomicUsize::new(0),
+            unfinished: AtomicUsize::new(0),
             asleep: AtomicUsize::new(0),
             busy: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
         let threads = (1..size)
-            .map_while(|part| {
+            .map_while(|number| {
                 let shared = Arc::clone(&shared);
-                let name = format!("batchwright-team-{part}");
+                let name = format!("batchwright-team-{number}");
                 // A thread that the system refuses makes the team smaller, nothing else.
                 std::thread::Builder::new()
                     .name(name)
-                    .spawn(move || shared.serve(part))
+                    .spawn(move || shared.serve())
                     .ok()
             })
             .collect();
@@ -90,92 +111,107 @@ impl Team for Leader<'_> {
     }
 
     fn run(&self, job: &(dyn Fn(usize) + Sync)) {
-        let helpers = self.0.threads.len();
-        if helpers == 0 {
+        let parts = self.size();
+        if parts == 1 {
             return job(0);
         }
         let shared = &*self.0.shared;
         if shared.busy.swap(true, Ordering::Acquire) {
             // A job inside a job (or from another thread): its parts run here, one after the other.
-            return (0..=helpers).for_each(job);
+            return (0..parts).for_each(job);
         }
-        // SAFETY: the lifetime is erased, but `Finish` waits, even when `job(0)` panics, until every
-        // thread has finished with the pointer, before this frame (and the closure) ends.
+        // SAFETY: the lifetime is erased, but `finish` waits until all parts have ended, and none of
+        // them unwinds, before this frame (and the closure) ends.
         let erased: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(job) };
-        // SAFETY: `busy` was clear, so no job is in hand and no thread reads the cell now; having set
-        // it, this call alone writes.
+        // SAFETY: `busy` was clear, so all parts of the job before are claimed and have ended: nobody
+        // reads the cell now, and having set `busy`, this call alone writes.
         unsafe { *shared.job.get() = Some(erased) };
-        shared.running.store(helpers, Ordering::Relaxed);
-        // A job whose part 0 panicked as well was left before anybody looked at this.
-        shared.panicked.store(false, Ordering::Relaxed);
-        shared.published.fetch_add(1, Ordering::SeqCst);
+        shared.unfinished.store(parts, Ordering::Relaxed);
+        shared.publish(parts);
         if shared.asleep.load(Ordering::SeqCst) > 0 {
             self.0
                 .threads
                 .iter()
                 .for_each(|thread| thread.thread().unpark());
         }
-        let finish = Finish(shared);
-        job(0);
-        drop(finish);
+        shared.work();
+        shared.finish();
         if shared.panicked.swap(false, Ordering::Relaxed) {
             std::panic::resume_unwind(Box::new("a part of a product panicked"));
         }
     }
 }
 
-/// Waits for the threads when dropped.
-struct Finish<'a>(&'a Shared);
-
-impl Drop for Finish<'_> {
-    fn drop(&mut self) {
-        let mut spins = 0;
-        while self.0.running.load(Ordering::Acquire) != 0 {
-            spin(&mut spins);
-        }
-        self.0.busy.store(false, Ordering::Release);
-    }
-}
-
 impl Shared {
-    fn serve(&self, part: usize) {
-        let mut done = 0;
-        while let Some(published) = self.next(done) {
-            done = published;
-            // SAFETY: `published` rose with the job in place, and the leader keeps job and closure
-            // alive until `running`, lowered below, is 0.
+    fn publish(&self, parts: usize) {
+        let before = self.ticket.load(Ordering::Relaxed);
+        let ticket = Ticket::next(before, parts);
+        self.ticket.store(ticket, Ordering::SeqCst);
+    }
+
+    /// Runs parts of the job in hand until all are claimed.
+    fn work(&self) {
+        while let Some(part) = self.claim() {
+            // SAFETY: a claimed part has not ended, and until it has, the leader keeps the job in its
+            // place and the closure alive.
             let job = unsafe { (*self.job.get()).map(|job| &*job) };
             if let Some(job) = job
                 && catch_unwind(AssertUnwindSafe(|| job(part))).is_err()
             {
                 self.panicked.store(true, Ordering::Relaxed);
             }
-            self.running.fetch_sub(1, Ordering::Release);
+            self.unfinished.fetch_sub(1, Ordering::Release);
         }
     }
 
-    /// Waits for a job after number `done`; `None` when the team ends.
-    fn next(&self, done: u64) -> Option<u64> {
+    /// A part of the job in hand that is the caller's to run, if one is left.
+    fn claim(&self) -> Option<usize> {
+        // Acquire: whoever claims a part sees the job that was put there before it was published.
+        let claimed = self
+            .ticket
+            .fetch_update(Ordering::Relaxed, Ordering::Acquire, |ticket| {
+                (Ticket::unclaimed(ticket) > 0).then(|| ticket - 1)
+            });
+        claimed.ok().map(|ticket| Ticket::unclaimed(ticket) - 1)
+    }
+
+    /// Waits until all parts have ended, which somebody runs now.
+    fn finish(&self) {
+        let mut spins = 0;
+        while self.unfinished.load(Ordering::Acquire) != 0 {
+            spin(&mut spins);
+        }
+        self.busy.store(false, Ordering::Release);
+    }
+
+    fn serve(&self) {
+        while self.wait() {
+            self.work();
+        }
+    }
+
+    /// Waits until there is a part to claim; `false` when the team ends.
+    fn wait(&self) -> bool {
         let mut spins = 0;
         let mut idle_since = None;
+        let is_called = || {
+            let ticket = self.ticket.load(Ordering::SeqCst);
+            Ticket::unclaimed(ticket) > 0 || self.stop.load(Ordering::SeqCst)
+        };
         loop {
-            let published = self.published.load(Ordering::SeqCst);
-            if published != done {
-                return Some(published);
-            }
-            if self.stop.load(Ordering::SeqCst) {
-                return None;
+            if is_called() {
+                return !self.stop.load(Ordering::SeqCst);
             }
             spin(&mut spins);
             if !spins.is_multiple_of(SPINS_PER_LOOK)
-                || idle_since.get_or_insert_with(Instant::now).elapsed() < SPIN_TIME
+                || idle_since.get_or_insert_with(Instant::now).elapsed() < AWAKE_TIME
             {
                 continue;
             }
             // Say so first, look again, then sleep: a leader that published in between either sees
             // this thread asleep and wakes it, or its job is seen here.
             self.asleep.fetch_add(1, Ordering::SeqCst);
-            if self.published.load(Ordering::SeqCst) == done && !self.stop.load(Ordering::SeqCst) {
+            if !is_called() {
                 std::thread::park();
             }
             self.asleep.fetch_sub(1, Ordering::SeqCst);
@@ -185,11 +221,11 @@ impl Shared {
 }
 
 fn spin(spins: &mut u32) {
-    *spins = spins.wrapping_add(1);
-    if spins.is_multiple_of(SPINS_BEFORE_YIELD) {
-        std::thread::yield_now();
-    } else {
+    *spins = spins.saturating_add(1);
+    if *spins < SPINS_BEFORE_YIELD {
         std::hint::spin_loop();
+    } else {
+        std::thread::yield_now();
     }
 }
 
@@ -206,6 +242,7 @@ impl Drop for SpinTeam {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::atomic::AtomicU32;
 
     use super::*;
@@ -245,7 +282,7 @@ mod tests {
         assert_eq!(parts.into_inner(), 4);
     }
 
-    /// Sleeping threads that miss a job would hang the next query for ever.
+    /// Sleeping threads that miss a job would leave every query to its caller alone.
     #[test]
     fn threads_that_went_to_sleep_wake_up() {
         let mut team = SpinTeam::new(3);
@@ -253,11 +290,32 @@ mod tests {
             while team.shared.asleep.load(Ordering::SeqCst) < 2 {
                 std::thread::yield_now();
             }
+            // Nobody gets past it before three threads have a part each.
+            let all_here = Barrier::new(3);
+            team.lead().run(&|_| {
+                all_here.wait();
+            });
+        }
+    }
+
+    /// A thread whose core is taken by a connection would hold up the query for as long.
+    #[test]
+    fn a_thread_that_does_not_come_is_not_waited_for() {
+        let mut team = SpinTeam::new(1);
+        let shared = Arc::clone(&team.shared);
+        team.threads.push(std::thread::spawn(move || {
+            while !shared.stop.load(Ordering::SeqCst) {
+                std::thread::park();
+            }
+        }));
+        let leader = team.lead();
+        assert_eq!(leader.size(), 2);
+        for _ in 0..3 {
             let parts = AtomicU32::new(0);
-            team.lead().run(&|part| {
+            leader.run(&|part| {
                 parts.fetch_add(1 << (8 * part), Ordering::Relaxed);
             });
-            assert_eq!(parts.into_inner(), 0x01_01_01);
+            assert_eq!(parts.into_inner(), 0x01_01);
         }
     }
 
