@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -30,6 +30,54 @@ pub(crate) enum Workers {
     Team,
 }
 
+/// Something else to do between two layers of a batch, on the thread that computes it.
+pub(crate) trait Interlude: Sync {
+    /// Does it, if there is something; says how long that took.
+    fn play(&self) -> Duration;
+}
+
+/// Nothing else to do.
+pub(crate) struct NoInterlude;
+
+impl Interlude for NoInterlude {
+    fn play(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// A team that does something else between the layers.
+struct Interrupted<'a> {
+    team: &'a dyn Team,
+    interlude: &'a dyn Interlude,
+    /// Nanoseconds that it took.
+    away: &'a AtomicU64,
+}
+
+impl<'a> Interrupted<'a> {
+    fn new(team: &'a dyn Team, interlude: &'a dyn Interlude, away: &'a AtomicU64) -> Self {
+        Self {
+            team,
+            interlude,
+            away,
+        }
+    }
+}
+
+impl Team for Interrupted<'_> {
+    fn size(&self) -> usize {
+        self.team.size()
+    }
+
+    fn run(&self, job: &(dyn Fn(usize) + Sync)) {
+        self.team.run(job);
+    }
+
+    fn between_layers(&self) {
+        let away = self.interlude.play();
+        self.away.fetch_add(away.as_nanos() as u64, Relaxed);
+    }
+}
+
 /// An answer or an error for each row of a batch.
 type RowAnswers = Vec<Result<Arc<[f32]>, RowError>>;
 
@@ -49,6 +97,15 @@ pub(crate) struct BatchTime {
     pub(crate) busy: Duration,
 }
 
+impl Executed {
+    /// The same without the time that its threads were away.
+    fn without(mut self, away: Duration, threads: u32) -> Self {
+        self.time.wall = self.time.wall.saturating_sub(away);
+        self.time.busy = self.time.busy.saturating_sub(away * threads);
+        self
+    }
+}
+
 impl BatchTime {
     /// What a row of `tokens` of the batch's `total` tokens cost one thread.
     pub(crate) fn share(self, tokens: usize, total: usize) -> Duration {
@@ -66,6 +123,8 @@ pub(crate) struct Executor {
     /// holds one for each thread it computes on, whatever the stream or call: so the machine is never
     /// oversubscribed. Nobody who holds one waits for another.
     free: (Sender<Slot>, Receiver<Slot>),
+    /// Buffers of batches that run in the middle of others, on threads whose slots those hold.
+    guests: Mutex<Vec<Slot>>,
     team: OnceLock<Mutex<SpinTeam>>,
     workspace_bytes: AtomicU64,
     panics: AtomicU64,
@@ -94,6 +153,7 @@ impl Executor {
             threads,
             prompt_tokens,
             free,
+            guests: Mutex::default(),
             team: OnceLock::new(),
             workspace_bytes: AtomicU64::new(0),
             panics: AtomicU64::new(0),
@@ -135,28 +195,40 @@ impl Executor {
     /// Never fails as a whole: if the network refuses the batch or panics, its rows are run one by
     /// one, and only those that still fail carry an error.
     pub(crate) fn run(&self, rows: &[&TokenRow], workers: Workers) -> Executed {
-        match self.attempt(rows, workers) {
-            Ok(executed) => executed,
-            Err(_) if rows.len() > 1 => {
-                let mut all = Executed::default();
-                for row in rows {
-                    let one = self.run(&[row], Workers::One);
-                    all.answers.extend(one.answers);
-                    all.time.wall += one.time.wall;
-                    all.time.busy += one.time.busy;
-                }
-                all
-            }
-            Err(error) => Executed {
-                answers: vec![Err(error); rows.len()],
-                time: BatchTime::default(),
-            },
-        }
+        self.run_with(rows, workers, &NoInterlude)
+    }
+
+    /// The same, with something else to do between the layers.
+    pub(crate) fn run_with(
+        &self,
+        rows: &[&TokenRow],
+        workers: Workers,
+        interlude: &dyn Interlude,
+    ) -> Executed {
+        by_rows(rows, |rows, first| {
+            let workers = if first { workers } else { Workers::One };
+            self.attempt(rows, workers, interlude)
+        })
+    }
+
+    /// Runs one batch in the middle of another, for which the calling thread holds a slot.
+    pub(crate) fn run_as_guest(&self, rows: &[&TokenRow]) -> Executed {
+        by_rows(rows, |rows, _| {
+            let guests = || self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = guests().pop().unwrap_or_default();
+            let outcome = self.measured(&mut slot, 1, |slot| slot.run(self, &Solo, rows));
+            guests().push(slot);
+            outcome
+        })
     }
 
     /// Runs one batch, which fails as a whole. Buffers that may be half written are thrown away.
-    fn attempt(&self, rows: &[&TokenRow], workers: Workers) -> Result<Executed, RowError> {
-        let internal = |problem: String| RowError::new(codes::INTERNAL, problem);
+    fn attempt(
+        &self,
+        rows: &[&TokenRow],
+        workers: Workers,
+        interlude: &dyn Interlude,
+    ) -> Result<Executed, RowError> {
         let Ok(mut slot) = self.free.1.recv() else {
             return Err(internal("the model's threads are gone".into()));
         };
@@ -164,17 +236,33 @@ impl Executor {
             Workers::One => Vec::new(),
             Workers::Team => self.other_slots(),
         };
+        let away = AtomicU64::new(0);
+        let threads = 1 + others.len() as u32;
+        let outcome = self.measured(&mut slot, threads, |slot| {
+            if others.is_empty() {
+                slot.run(self, &Interrupted::new(&Solo, interlude, &away), rows)
+            } else {
+                let mut team = self.team();
+                let team = team.lead();
+                slot.run(self, &Interrupted::new(&team, interlude, &away), rows)
+            }
+        });
+        self.give_back(others.into_iter().chain([slot]));
+        let away = Duration::from_nanos(away.into_inner());
+        outcome.map(|executed| executed.without(away, threads))
+    }
+
+    /// Runs a batch in a slot's buffers on a number of threads.
+    fn measured(
+        &self,
+        slot: &mut Slot,
+        threads: u32,
+        run: impl FnOnce(&mut Slot) -> Result<RowAnswers, networks::RunError>,
+    ) -> Result<Executed, RowError> {
         let before = slot.bytes();
         let start = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if others.is_empty() {
-                slot.run(self, &Solo, rows)
-            } else {
-                self.run_as_team(&mut slot, rows)
-            }
-        }));
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(slot)));
         let wall = start.elapsed();
-        let threads = 1 + others.len() as u32;
         let profile = slot.workspace.take_profile().on_threads(threads);
         slot.profile.merge(&profile);
         let outcome = match outcome {
@@ -187,7 +275,7 @@ impl Executor {
             }),
             Ok(Err(error)) => Err(internal(error.to_string())),
             Err(_) => {
-                slot = Slot::default();
+                *slot = Slot::default();
                 self.panics.fetch_add(1, Relaxed);
                 Err(internal(
                     "computing this row panicked; please report this".into(),
@@ -197,7 +285,6 @@ impl Executor {
         // Slots differ by what they grew or lost in this call.
         self.workspace_bytes
             .fetch_add(slot.bytes().wrapping_sub(before), Relaxed);
-        self.give_back(others.into_iter().chain([slot]));
         outcome
     }
 
@@ -217,19 +304,44 @@ impl Executor {
         }
     }
 
-    fn run_as_team(
-        &self,
-        slot: &mut Slot,
-        rows: &[&TokenRow],
-    ) -> Result<RowAnswers, networks::RunError> {
+    /// The team, for whoever has every slot: so this does not wait.
+    fn team(&self) -> MutexGuard<'_, SpinTeam> {
         let team = self
             .team
             .get_or_init(|| Mutex::new(SpinTeam::new(self.threads)));
-        // Whoever leads the team has every slot, so this does not wait. A panic inside a team's job is
-        // caught in its threads; the team itself is whole.
-        let mut team = team.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.run(self, &team.lead(), rows)
+        // A panic inside a team's job is caught in its threads; the team itself is whole.
+        team.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs a batch as a whole; if that fails, its rows one by one, so that only those which still fail carry
+/// an error. `attempt` is told whether it is the first.
+fn by_rows(
+    rows: &[&TokenRow],
+    attempt: impl Fn(&[&TokenRow], bool) -> Result<Executed, RowError>,
+) -> Executed {
+    let failed = |error, rows| Executed {
+        answers: vec![Err(error); rows],
+        time: BatchTime::default(),
+    };
+    match attempt(rows, true) {
+        Ok(executed) => executed,
+        Err(error) if rows.len() == 1 => failed(error, 1),
+        Err(_) => {
+            let mut all = Executed::default();
+            for row in rows {
+                let one = attempt(&[row], false).unwrap_or_else(|error| failed(error, 1));
+                all.answers.extend(one.answers);
+                all.time.wall += one.time.wall;
+                all.time.busy += one.time.busy;
+            }
+            all
+        }
+    }
+}
+
+fn internal(problem: String) -> RowError {
+    RowError::new(codes::INTERNAL, problem)
 }
 
 impl Slot {

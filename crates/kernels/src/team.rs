@@ -18,6 +18,10 @@ pub trait Team: Sync {
     ///
     /// Parts may run at the same time or one after the other: they never wait for each other.
     fn run(&self, job: &(dyn Fn(usize) + Sync));
+
+    /// A network calls this between two layers, when no operator runs: whoever owns the threads may
+    /// use the calling one for something that cannot wait for the rest of the layers.
+    fn between_layers(&self) {}
 }
 
 /// A team of one: the calling thread.

@@ -103,6 +103,8 @@ pub enum Take<T> {
 pub struct Batch<T> {
     /// In the order in which they were due.
     pub items: Vec<T>,
+    /// When the first of them was due.
+    pub due: Duration,
     /// What padding them to the longest would cost.
     pub padding: Padding,
 }
@@ -278,14 +280,36 @@ impl<T> Queue<T> {
         if !expired.is_empty() {
             return Take::Expired(expired);
         }
-        let Some((class, bucket)) = self.first() else {
+        let Some(head) = self.first() else {
             return Take::Empty;
         };
         if let Some(until) = self.waits_until(budget).filter(|&until| until > now) {
             let first_deadline = self.next_deadline().unwrap_or(Duration::MAX);
             return Take::Wait(until.min(first_deadline));
         }
-        let budget = budget.at_end(self.held.tokens);
+        Take::Batch(self.batch(head, budget.at_end(self.held.tokens)))
+    }
+
+    /// What runs in the middle of a batch that was due at `due`: a batch of entries that would have gone
+    /// before it had they been there, if no single one is larger than the budget.
+    ///
+    /// Nothing waits for others to fill such a batch. If something has expired there is none: that is
+    /// [`take`](Self::take)'s to find out.
+    pub fn take_before(
+        &mut self,
+        due: Duration,
+        now: Duration,
+        budget: Budget,
+    ) -> Option<Batch<T>> {
+        let (first, class, bucket) = self.first()?;
+        let slot = self.slots[first.slot as usize].as_ref()?;
+        let fits = slot.entry.tokens <= budget.tokens;
+        let expired = self.next_deadline().is_some_and(|deadline| deadline <= now);
+        (first.at < due && fits && !expired).then(|| self.batch((first, class, bucket), budget))
+    }
+
+    /// A batch headed by an entry of a class and bucket.
+    fn batch(&mut self, (head, class, bucket): (Due, usize, usize), budget: Budget) -> Batch<T> {
         let mut items = Vec::new();
         let (mut tokens, mut longest) = (0, 0);
         // The gap that the own bucket leaves is filled by shorter ones, and by longer ones if need be.
@@ -306,7 +330,11 @@ impl<T> Queue<T> {
         }
         let mut padding = Padding::default();
         padding.add_batch(items.len(), tokens, longest);
-        Take::Batch(Batch { items, padding })
+        Batch {
+            items,
+            due: head.at,
+            padding,
+        }
     }
 
     /// Takes out all that is past its deadline, first deadline first.
@@ -320,13 +348,13 @@ impl<T> Queue<T> {
         expired
     }
 
-    /// The lane whose first entry is due first.
-    fn first(&self) -> Option<(usize, usize)> {
+    /// The entry that is due first, with its class and bucket.
+    fn first(&self) -> Option<(Due, usize, usize)> {
         let lanes = self.lanes.iter().enumerate().flat_map(|(class, lanes)| {
             let lanes = lanes.iter().enumerate();
             lanes.filter_map(move |(bucket, lane)| Some((*lane.first()?, class, bucket)))
         });
-        lanes.min().map(|(_, class, bucket)| (class, bucket))
+        lanes.min()
     }
 
     /// Until when more is waited for; `None` if what waits is enough.

@@ -57,7 +57,11 @@ impl Line for Fifo {
         }
         let mut padding = Padding::default();
         padding.add_batch(items.len(), tokens, 0);
-        Take::Batch(Batch { items, padding })
+        Take::Batch(Batch {
+            items,
+            due: Duration::ZERO,
+            padding,
+        })
     }
 }
 

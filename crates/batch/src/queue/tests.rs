@@ -201,6 +201,35 @@ fn what_waits_is_shared_by_idle_workers() {
     );
 }
 
+/// A batch that is interrupted by whatever comes never ends; one that never is keeps short texts waiting.
+#[test]
+fn only_what_would_have_gone_first_interrupts() {
+    let mut queue = queue();
+    queue.push(entry(256, 0), 0).unwrap();
+    let Take::Batch(long) = queue.take(ms(0), Budget::tokens(384)) else {
+        panic!("no batch");
+    };
+    assert!(long.due > ms(100), "{:?}", long.due);
+    let budget = Budget::tokens(64);
+    let mut before = |now| queue.take_before(long.due, ms(now), budget);
+    assert_eq!(before(1), None);
+    queue.push(entry(10, 2), 1).unwrap();
+    queue.push(entry(12, 3), 2).unwrap();
+    let mut before = |now| queue.take_before(long.due, ms(now), budget);
+    let batch = before(3).unwrap();
+    assert_eq!((batch.items, batch.padding.tokens), (vec![1, 2], 22));
+    // Too long for a guest; due later than the batch; expired.
+    for (tokens, arrived, deadline) in [(65, 4, None), (10, 500, None), (10, 4, Some(ms(5)))] {
+        let entry = Entry {
+            deadline,
+            ..entry(tokens, arrived)
+        };
+        let place = queue.push(entry, 3).unwrap();
+        assert_eq!(queue.take_before(long.due, ms(501), budget), None);
+        assert_eq!(queue.remove(place), Some(3));
+    }
+}
+
 /// A place that is out of date must not take out whoever stands there now.
 #[test]
 fn places_are_good_until_their_entry_leaves() {

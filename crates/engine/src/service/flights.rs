@@ -10,7 +10,9 @@ use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use batch::{Budget, Entry, Full, Held, Padding, Place, Queue, QueueLimits, QueuePolicy, Take};
+use batch::{
+    Batch, Budget, Entry, Full, Held, Padding, Place, Queue, QueueLimits, QueuePolicy, Take,
+};
 
 use super::ticket::Pending;
 use crate::cache::{Key, KeyHasher};
@@ -56,6 +58,8 @@ pub(super) struct Work {
     pub(super) flights: Vec<u32>,
     pub(super) rows: Vec<Row>,
     pub(super) padding: Padding,
+    /// When the first of them was due.
+    pub(super) due: Duration,
 }
 
 /// A row to compute.
@@ -187,23 +191,37 @@ impl Flights {
                         return Next::Late(late);
                     }
                 }
-                Take::Batch(batch) => {
-                    let rows = batch.items.iter().filter_map(|&number| {
-                        let flight = self.slots[number as usize].as_mut()?;
-                        flight.place = None;
-                        Some(Row {
-                            key: flight.key,
-                            cache: flight.cache,
-                            tokens: flight.tokens.take().unwrap_or_default(),
-                        })
-                    });
-                    return Next::Work(Work {
-                        rows: rows.collect(),
-                        flights: batch.items,
-                        padding: batch.padding,
-                    });
-                }
+                Take::Batch(batch) => return Next::Work(self.work(batch)),
             }
+        }
+    }
+
+    /// What a worker should do in the middle of a batch that was due at `due`.
+    pub(super) fn next_before(
+        &mut self,
+        due: Duration,
+        now: Duration,
+        budget: Budget,
+    ) -> Option<Work> {
+        let batch = self.queue.take_before(due, now, budget)?;
+        Some(self.work(batch))
+    }
+
+    fn work(&mut self, batch: Batch<u32>) -> Work {
+        let rows = batch.items.iter().filter_map(|&number| {
+            let flight = self.slots[number as usize].as_mut()?;
+            flight.place = None;
+            Some(Row {
+                key: flight.key,
+                cache: flight.cache,
+                tokens: flight.tokens.take().unwrap_or_default(),
+            })
+        });
+        Work {
+            rows: rows.collect(),
+            flights: batch.items,
+            padding: batch.padding,
+            due: batch.due,
         }
     }
 

@@ -17,6 +17,8 @@
 //!   tokenising or computing. A worker takes a batch under the same lock as it looks for one.
 //! - A worker takes its batch when it may compute ([`compute`]), not before: while other models have the
 //!   threads, what comes is batched together.
+//! - Between two layers of a batch, its worker runs what would have gone before it had it been there, if that
+//!   is small beside it: a short text does not wait for the end of a long one, or of a large request's batch.
 //! - If a batch is all that waits and every thread is idle, all of them share its products; else each worker
 //!   runs batches of its own.
 

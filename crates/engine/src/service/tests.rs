@@ -8,7 +8,7 @@ use testing::golden::Golden;
 use super::*;
 use crate::core::Core;
 use crate::error::codes;
-use crate::execute::{Executed, TokenRow, Workers};
+use crate::execute::{Executed, Interlude, TokenRow, Workers};
 use crate::{CacheUse, Input, Origin, ProfileUse};
 
 /// A model whose batches stop at a gate.
@@ -30,10 +30,12 @@ struct GateState {
     /// Lengths of the rows of each batch that has begun, and who ran it.
     batches: Vec<(Vec<usize>, Workers)>,
     most_running: usize,
+    /// Lengths of the rows of each batch that ran in the middle of another.
+    guests: Vec<Vec<usize>>,
 }
 
 impl Run for Gate {
-    fn run(&self, rows: &[&TokenRow], workers: Workers) -> Executed {
+    fn run(&self, rows: &[&TokenRow], workers: Workers, interlude: &dyn Interlude) -> Executed {
         let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
         let total: usize = lengths.iter().sum();
         let running = self.running.fetch_add(1, SeqCst) + 1;
@@ -48,11 +50,17 @@ impl Run for Gate {
         drop(state);
         self.running.fetch_sub(1, SeqCst);
         assert!(!panics, "on purpose");
-        let mut executed = self.core.executor.run(rows, workers);
+        let mut executed = self.core.executor.run_with(rows, workers, interlude);
         if let Some(token) = token {
             executed.time.busy = token * total as u32;
         }
         executed
+    }
+
+    fn run_as_guest(&self, rows: &[&TokenRow]) -> Executed {
+        let guests = rows.iter().map(|row| row.ids.len()).collect();
+        self.change(|state| state.guests.push(guests));
+        self.core.executor.run_as_guest(rows)
     }
 }
 
@@ -505,6 +513,38 @@ fn high_goes_before_low() {
         vec![lengths[0]],
     ];
     assert_eq!(gate.batches()[1..], expected);
+}
+
+/// Somebody who asks for a line would wait for the end of somebody's page.
+#[test]
+fn a_short_text_does_not_wait_for_the_end_of_a_long_one() {
+    let (service, gate) = gated_on(&Compute::new(1), 1, ServiceSettings::default());
+    // A machine whose speed is known: that orders the queue.
+    gate.change(|state| state.token = Some(Duration::from_millis(5)));
+    let first = hold(&service, &gate);
+    gate.open();
+    assert_eq!(first.wait().answers.len(), 1);
+    gate.change(|state| state.open = false);
+
+    let page = (0..12).map(text).collect::<Vec<_>>().join(" ");
+    let long = submit(&service, &[&page]);
+    gate.begun(2);
+    let short = submit(&service, &[&text(1)]);
+    gate.open();
+    let (short, long) = (short.wait(), long.wait());
+    let guests = gate.state.lock().unwrap().guests.clone();
+    let batches = gate.batches();
+    assert_eq!(guests.len(), 1, "{guests:?} in {batches:?}");
+    assert_eq!(batches.len(), 2, "{batches:?}");
+    assert!(short.timing.total < long.timing.total);
+    // The guest's buffers are its own: neither answer is another's.
+    let model = service.model();
+    for (served, asked) in [(short, &text(1)), (long, &page)] {
+        let alone = model.predict(asked.as_str()).unwrap();
+        let answer = served.answers.into_iter().next().unwrap().unwrap();
+        assert_eq!(model.render(&answer), alone);
+    }
+    assert!(service.health().is_well());
 }
 
 /// One user's query would run on one core of many that idle; two at once must not wait for each other.

@@ -5,23 +5,32 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use batch::Budget;
+
 use super::compute::{Right, Seat};
 use super::flights::{Next, Row, Waiter, Work};
 use super::{Shared, State};
 use crate::answer::{Origin, Outcome};
 use crate::core::Core;
 use crate::error::{RowError, codes};
-use crate::execute::{BatchTime, Executed, TokenRow, Workers};
+use crate::execute::{BatchTime, Executed, Interlude, TokenRow, Workers};
 use crate::pipeline::CacheUse;
 
 /// What computes a batch.
 pub(super) trait Run: Send + Sync {
-    fn run(&self, rows: &[&TokenRow], workers: Workers) -> Executed;
+    fn run(&self, rows: &[&TokenRow], workers: Workers, interlude: &dyn Interlude) -> Executed;
+
+    /// Computes a batch in the middle of another, on the same thread.
+    fn run_as_guest(&self, rows: &[&TokenRow]) -> Executed;
 }
 
 impl Run for Arc<Core> {
-    fn run(&self, rows: &[&TokenRow], workers: Workers) -> Executed {
-        self.executor.run(rows, workers)
+    fn run(&self, rows: &[&TokenRow], workers: Workers, interlude: &dyn Interlude) -> Executed {
+        self.executor.run_with(rows, workers, interlude)
+    }
+
+    fn run_as_guest(&self, rows: &[&TokenRow]) -> Executed {
+        self.executor.run_as_guest(rows)
     }
 }
 
@@ -40,6 +49,10 @@ const RATE_TOKENS: f64 = 4_096.0;
 /// later: while there are such, a long job runs at no less than a quarter of the machine's speed, and
 /// what it has not got by then goes first.
 const PACE: u32 = 4;
+
+/// A batch that runs between the layers of another has at most one in so many of its tokens: it must gain
+/// more time than it costs.
+const GUEST_SHARE: usize = 4;
 
 impl Rate {
     /// Counts a batch that has taken the time of `busy` on one of `threads` threads.
@@ -71,6 +84,37 @@ struct Turn<'a> {
     workers: Workers,
     /// How long the right was waited for.
     waited: Duration,
+}
+
+/// Between the layers of a batch, its worker looks for what would have gone first had it been there: a
+/// short text need not wait for the end of a long one.
+struct Urgent<'a> {
+    shared: &'a Shared,
+    number: usize,
+    /// When the batch was due.
+    due: Duration,
+    tokens: usize,
+}
+
+impl Interlude for Urgent<'_> {
+    fn play(&self) -> Duration {
+        let start = Instant::now();
+        let budget = Budget::tokens(self.tokens / GUEST_SHARE);
+        let mut state = self.shared.lock();
+        // Who has nothing to do is awake already.
+        if state.idle > 0 {
+            return Duration::ZERO;
+        }
+        let now = self.shared.now();
+        let Some(work) = state.flights.next_before(self.due, now, budget) else {
+            return Duration::ZERO;
+        };
+        state.busy += 1;
+        drop(state);
+        let run = |rows: &[&TokenRow]| self.shared.run.run_as_guest(rows);
+        self.shared.compute(self.number, &work, Duration::ZERO, run);
+        start.elapsed()
+    }
 }
 
 impl Shared {
@@ -184,7 +228,6 @@ impl Shared {
         state
     }
 
-    /// Computes a batch and tells those who wait for it. Whatever happens, they hear something.
     fn take_turn(&self, number: usize, turn: Turn<'_>) {
         let Turn {
             work,
@@ -192,13 +235,35 @@ impl Shared {
             workers,
             waited,
         } = turn;
+        let urgent = Urgent {
+            shared: self,
+            number,
+            due: work.due,
+            tokens: work.padding.tokens as usize,
+        };
+        self.compute(number, &work, waited, |rows| {
+            let executed = self.run.run(rows, workers, &urgent);
+            drop(right);
+            executed
+        });
+    }
+
+    /// Computes a batch and tells those who wait for it. Whatever happens, they hear something.
+    fn compute(
+        &self,
+        number: usize,
+        work: &Work,
+        waited: Duration,
+        run: impl FnOnce(&[&TokenRow]) -> Executed,
+    ) {
         let start = Instant::now();
         let began = start.saturating_duration_since(self.epoch).as_nanos() as u64;
-        self.began[number].store(began.max(1), SeqCst);
+        // A guest's host, which has begun before it, goes on after it.
+        let host = self.began[number].swap(began.max(1), SeqCst);
         let rows: Vec<&TokenRow> = work.rows.iter().map(|row| &row.tokens).collect();
         let total = work.padding.tokens as usize;
         let executed = catch_unwind(AssertUnwindSafe(|| {
-            let executed = self.run.run(&rows, workers);
+            let executed = run(&rows);
             for (row, answer) in work.rows.iter().zip(&executed.answers) {
                 if let (CacheUse::Yes, Ok(values)) = (row.cache, answer) {
                     let cost = executed.time.share(row.tokens.ids.len(), total);
@@ -207,16 +272,15 @@ impl Shared {
             }
             executed
         }));
-        drop(right);
         let executed = executed.unwrap_or_else(|_| {
             self.counters.worker_panicked();
             Executed::default()
         });
         let end = Instant::now();
-        self.began[number].store(0, SeqCst);
+        self.began[number].store(host, SeqCst);
         let ended = end.saturating_duration_since(self.epoch).as_nanos() as u64;
         self.landed.store(ended, SeqCst);
-        self.land(&work, executed, waited, (start, end));
+        self.land(work, executed, waited, (start, end));
     }
 
     /// Takes a batch's rows off the list of those in flight, and tells those who wait for them.

@@ -119,6 +119,7 @@ impl Encoder {
         for (index, layer) in self.layers.iter().enumerate() {
             let rows = if index == last { rows } else { Rows::All };
             if index > 0 {
+                cpu.team.between_layers();
                 layer.queries_keys_values(cpu, batch.tokens(), ws)?;
             }
             layer.run(cpu, &step, rows, ws)?;
