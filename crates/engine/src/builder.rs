@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::execute::Executor;
 use crate::machine::{Machine, available_threads};
+use crate::memory::GivesMemoryBack;
 use crate::model::Model;
 use crate::pipeline::{CacheUse, RunSettings};
 use crate::prepare::{Preparer, Takes};
@@ -371,6 +372,7 @@ impl ModelBuilder {
                 cache: CacheUse::Yes,
             },
             window: self.window,
+            _memory: GivesMemoryBack,
         }))
     }
 

@@ -12,6 +12,7 @@ use crate::cache::{Cache, Entry, Key};
 use crate::error::RowError;
 use crate::execute::{BatchTime, Executor, Workers};
 use crate::machine::Machine;
+use crate::memory::GivesMemoryBack;
 use crate::pipeline::{CacheUse, RunSettings};
 use crate::prepare::{PreparedWindow, Preparer, Unique};
 
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) settings: RunSettings,
     /// Rows read ahead and batched together.
     pub(crate) window: usize,
+    /// Last, for parts are dropped in their order.
+    pub(crate) _memory: GivesMemoryBack,
 }
 
 impl Core {
