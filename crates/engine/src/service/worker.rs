@@ -109,7 +109,6 @@ impl Interlude for Urgent<'_> {
         let Some(work) = state.flights.next_before(self.due, now, budget) else {
             return Duration::ZERO;
         };
-        state.busy += 1;
         drop(state);
         let run = |rows: &[&TokenRow]| self.shared.run.run_as_guest(rows);
         self.shared.compute(self.number, &work, Duration::ZERO, run);
@@ -246,6 +245,7 @@ impl Shared {
             drop(right);
             executed
         });
+        drop(self.told());
     }
 
     /// Computes a batch and tells those who wait for it. Whatever happens, they hear something.
@@ -336,7 +336,6 @@ impl Shared {
                 );
             }
         }
-        drop(self.told());
     }
 
     /// A worker has told everybody who waited for what it had.
