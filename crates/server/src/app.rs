@@ -1,6 +1,6 @@
 //! What all requests share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,8 @@ pub(crate) struct App {
     /// Whether every model of the start is loaded: between two of them the server is not ready.
     begun: AtomicBool,
     stopping: AtomicBool,
+    /// Held by whoever measures a model: one at a time.
+    pub(crate) benchmark: Mutex<()>,
     /// What tells this process's request ids from another's.
     salt: u64,
     ids: AtomicU64,
@@ -73,6 +75,7 @@ impl App {
             started: Instant::now(),
             begun: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            benchmark: Mutex::new(()),
             salt: (now.as_nanos() as u64) ^ (u64::from(std::process::id()) << 32),
             ids: AtomicU64::new(0),
         }
