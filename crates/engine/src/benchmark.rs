@@ -142,7 +142,9 @@ impl Model {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<BenchmarkReport, Error> {
         let combinations = self.combinations(spec)?;
-        let until = spec.within.and_then(|within| Instant::now().checked_add(within));
+        let until = spec
+            .within
+            .and_then(|within| Instant::now().checked_add(within));
         let steps = combinations.len() * spec.rounds + 2;
         self.warm_up();
 

@@ -505,11 +505,7 @@ impl ModelBuilder {
 }
 
 /// Refuses a limit that leaves no room for a single token of any text: every row would have the same answer.
-fn check_room(
-    max_tokens: Option<usize>,
-    tokenizer: &Tokenizer,
-    task: Task,
-) -> Result<(), Error> {
+fn check_room(max_tokens: Option<usize>, tokenizer: &Tokenizer, task: Task) -> Result<(), Error> {
     let Some(most) = max_tokens else {
         return Ok(());
     };

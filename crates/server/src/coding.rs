@@ -223,7 +223,10 @@ mod tests {
                 assert_eq!(unpack(coding, &packed, step).unwrap(), text, "{coding:?}");
             }
             for cut in [0, 1, packed.len() / 2, packed.len() - 1] {
-                assert!(unpack(coding, &packed[..cut], 1_000).is_err(), "{coding:?} {cut}");
+                assert!(
+                    unpack(coding, &packed[..cut], 1_000).is_err(),
+                    "{coding:?} {cut}"
+                );
             }
             assert!(unpack(coding, b"{\"text\": \"a\"}", 100).is_err());
             let twice = [packed.clone(), packed].concat();

@@ -130,7 +130,11 @@ mod tests {
     fn the_answer_is_as_long_as_it_says() {
         let text = std::str::from_utf8(TOO_SLOW).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{}",
+            body.len()
+        );
         serde_json::from_str::<serde_json::Value>(body).unwrap();
     }
 }

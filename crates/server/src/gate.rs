@@ -205,8 +205,10 @@ fn admit(app: &App, route: &Route, parts: &Parts) -> Result<(), Problem> {
         ));
     }
     open(app, route, parts)?;
-    let takes_query = !matches!((route.protocol, route.takes), (Protocol::Own, Takes::Json(_)))
-        || route.method != Method::Post;
+    let takes_query = !matches!(
+        (route.protocol, route.takes),
+        (Protocol::Own, Takes::Json(_))
+    ) || route.method != Method::Post;
     match parts.uri.query() {
         Some(query) if !takes_query && !query.is_empty() => Err(Problem::bad_request(format!(
             "{} reads nothing from its query; put `{query}` into the body, as JSON",
@@ -264,7 +266,10 @@ fn is_cross_site(app: &App, parts: &Parts) -> bool {
     let header = |name: &str| parts.headers.get(name)?.to_str().ok();
     let origin = header("origin");
     let known = &app.settings.cors_origins;
-    if known.iter().any(|known| known == "*" || origin == Some(known)) {
+    if known
+        .iter()
+        .any(|known| known == "*" || origin == Some(known))
+    {
         return false;
     }
     match (header("sec-fetch-site"), origin) {

@@ -167,18 +167,54 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_in_the_words_of_json() {
         let cases = [
-            ("{\"top_k\": -1}", "the body: `top_k` is -1; it must be a whole number, 0 or more"),
-            ("{\"top_k\": \"3\"}", "the body: `top_k` is the text \"3\"; it must be a whole number, 0 or more"),
-            ("{\"threshold\": []}", "the body: `threshold` is a list; it must be a number"),
-            ("{\"cache\": 1}", "the body: `cache` is 1; it must be true or false"),
-            ("{\"passages\": {}}", "the body: `passages` is an object; it must be a list"),
-            ("{\"passages\": [\"a\", null]}", "the body: `passages[1]` is null; it must be a text"),
-            ("{\"texts\": [\"a\", 1]}", "the body: `texts[1]` a text must be a string, or a list of two strings"),
-            ("{\"truncate\": \"up\"}", "the body: `truncate` is `up`; it must be `left` or `right`"),
-            ("{\"truncate\": 1}", "the body: `truncate` is 1; it must be a text"),
-            ("{\"text\": \"a\", \"text\": \"a\"}", "the body: the field `text` stands twice"),
-            ("{", "the body is no JSON: it ends too early, at line 1 column 1"),
-            ("{]", "the body is no JSON: key must be a string at line 1 column 2"),
+            (
+                "{\"top_k\": -1}",
+                "the body: `top_k` is -1; it must be a whole number, 0 or more",
+            ),
+            (
+                "{\"top_k\": \"3\"}",
+                "the body: `top_k` is the text \"3\"; it must be a whole number, 0 or more",
+            ),
+            (
+                "{\"threshold\": []}",
+                "the body: `threshold` is a list; it must be a number",
+            ),
+            (
+                "{\"cache\": 1}",
+                "the body: `cache` is 1; it must be true or false",
+            ),
+            (
+                "{\"passages\": {}}",
+                "the body: `passages` is an object; it must be a list",
+            ),
+            (
+                "{\"passages\": [\"a\", null]}",
+                "the body: `passages[1]` is null; it must be a text",
+            ),
+            (
+                "{\"texts\": [\"a\", 1]}",
+                "the body: `texts[1]` a text must be a string, or a list of two strings",
+            ),
+            (
+                "{\"truncate\": \"up\"}",
+                "the body: `truncate` is `up`; it must be `left` or `right`",
+            ),
+            (
+                "{\"truncate\": 1}",
+                "the body: `truncate` is 1; it must be a text",
+            ),
+            (
+                "{\"text\": \"a\", \"text\": \"a\"}",
+                "the body: the field `text` stands twice",
+            ),
+            (
+                "{",
+                "the body is no JSON: it ends too early, at line 1 column 1",
+            ),
+            (
+                "{]",
+                "the body is no JSON: key must be a string at line 1 column 2",
+            ),
         ];
         for (body, words) in cases {
             let error = serde_json::from_str::<Ask>(body).unwrap_err();

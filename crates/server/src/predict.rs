@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use axum::response::Response;
 use engine::{
-    CacheUse, Input, Model, Prediction, Priority, ProblemType, PromptPooling, Reading, Refused, Rendering,
-    Request, RowError, Scores, Served, Task, Ticket, Timing,
+    CacheUse, Input, Model, Prediction, Priority, ProblemType, PromptPooling, Reading, Refused,
+    Rendering, Request, RowError, Scores, Served, Task, Ticket, Timing,
 };
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};

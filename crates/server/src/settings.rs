@@ -130,7 +130,9 @@ fn check_origin(origin: &str) -> Result<(), String> {
     };
     let is_one = rest.is_some_and(|(scheme, place)| {
         let is_scheme = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
-        let is_place = |c: char| !c.is_ascii_uppercase() && (c.is_ascii_alphanumeric() || "-._:[]".contains(c));
+        let is_place = |c: char| {
+            !c.is_ascii_uppercase() && (c.is_ascii_alphanumeric() || "-._:[]".contains(c))
+        };
         scheme.starts_with(|c: char| c.is_ascii_lowercase())
             && scheme.chars().all(is_scheme)
             && !place.is_empty()
@@ -153,10 +155,23 @@ mod tests {
     /// A page would be refused for ever, because of a slash that its browser does not send.
     #[test]
     fn origins_are_as_browsers_write_them() {
-        for good in ["*", "https://example.org", "http://localhost:3000", "http://[::1]:80"] {
+        for good in [
+            "*",
+            "https://example.org",
+            "http://localhost:3000",
+            "http://[::1]:80",
+        ] {
             assert_eq!(check_origin(good), Ok(()), "{good}");
         }
-        for bad in ["example.org", "https://", "https://example.org/", "https://Example.org", "://a", "null", ""] {
+        for bad in [
+            "example.org",
+            "https://",
+            "https://example.org/",
+            "https://Example.org",
+            "://a",
+            "null",
+            "",
+        ] {
             assert!(check_origin(bad).is_err(), "{bad}");
         }
     }

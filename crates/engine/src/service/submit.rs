@@ -159,7 +159,11 @@ impl Shared {
         if missing.deadline.is_some_and(|deadline| deadline <= since) {
             self.counters.accepted();
             let rows = missing.rows.iter().map(|&(row, _)| (row, pending, since));
-            self.fail(rows, codes::EXPIRED, "the deadline had passed before the request could be queued; allow more time");
+            self.fail(
+                rows,
+                codes::EXPIRED,
+                "the deadline had passed before the request could be queued; allow more time",
+            );
             return Ok(Vec::new());
         }
         let arrived = since.saturating_duration_since(self.epoch);

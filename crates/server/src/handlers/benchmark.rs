@@ -68,7 +68,12 @@ impl BenchmarkAsk {
         let seconds = usize::try_from(seconds).unwrap_or(usize::MAX);
         let seconds = within("seconds", seconds, 1, MOST_SECONDS as usize)?;
         let combinations = self.batch_tokens.len().max(1) * self.threads.len().max(1);
-        within("batch_tokens times threads", combinations, 1, MOST_COMBINATIONS)?;
+        within(
+            "batch_tokens times threads",
+            combinations,
+            1,
+            MOST_COMBINATIONS,
+        )?;
         within("number of texts", self.texts.len(), 1, MOST_ROWS)?;
         let mut spec = BenchmarkSpec::new(self.texts.into_iter().map(Input::from).collect());
         spec.rounds = within("rounds", self.rounds.unwrap_or(spec.rounds), 1, MOST_ROUNDS)?;

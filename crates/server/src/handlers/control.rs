@@ -177,10 +177,7 @@ pub(crate) async fn settings(mut call: Call) -> Result<Response, Problem> {
         version: query.version.as_deref(),
         task: None,
     })?;
-    let slots = call
-        .app
-        .models
-        .named(&loaded.name, Some(&loaded.version))?;
+    let slots = call.app.models.named(&loaded.name, Some(&loaded.version))?;
     let mut now = loaded.service.settings();
     for slot in slots {
         now = slot.change(|settings| body.onto(settings))?;

@@ -311,7 +311,9 @@ impl Stream {
         while self.groups.len() >= GROUPS {
             self.send_front().await?;
         }
-        let held = self.room(entries.iter().map(|entry| entry.bytes).sum()).await?;
+        let held = self
+            .room(entries.iter().map(|entry| entry.bytes).sum())
+            .await?;
         let inputs: Vec<Input> = entries
             .iter()
             .filter_map(|entry| entry.input.as_ref().ok().cloned())
