@@ -1,7 +1,7 @@
 //! What is wrong with a body or a query, in the words of JSON: whoever wrote a client knows nothing of this
 //! program's types.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 /// No more of a wrong value than this is repeated.
@@ -29,18 +29,26 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error)
     let place = format!("line {} column {}", error.line(), error.column());
     let why = error.to_string();
     let why = bare(&why);
+    // serde_json says so of a number where one of some words belongs.
+    let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
     match error.classify() {
+        _ if is_json && why == "expected value" => said(
+            "the body",
+            path_of::<T>(bytes).as_deref(),
+            "is something else; it must be a text",
+        ),
         Category::Eof => format!("the body is no JSON: it ends too early, at {place}"),
         Category::Syntax | Category::Io => format!("the body is no JSON: {why} at {place}"),
-        Category::Data => {
-            // Once more, for the path alone: what is read well is read once.
-            let mut reader = serde_json::Deserializer::from_slice(bytes);
-            let read = serde_path_to_error::deserialize::<_, T>(&mut reader);
-            let path = read.err().map(|error| error.path().to_string());
-            let path = path.filter(|path| path != "." && path != "?");
-            said("the body", path.as_deref(), why)
-        }
+        Category::Data => said("the body", path_of::<T>(bytes).as_deref(), why),
     }
+}
+
+/// Where it is that these bytes are no `T`. They are read once more for it: what is read well is read once.
+fn path_of<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let read = serde_path_to_error::deserialize::<_, T>(&mut reader);
+    let path = read.err().map(|error| error.path().to_string());
+    path.filter(|path| path != "." && path != "?")
 }
 
 /// Why a query could not be read; `error` is what axum says.
@@ -201,7 +209,7 @@ mod tests {
             ),
             (
                 "{\"truncate\": 1}",
-                "the body: `truncate` is 1; it must be a text",
+                "the body: `truncate` is something else; it must be a text",
             ),
             (
                 "{\"text\": \"a\", \"text\": \"a\"}",

@@ -171,6 +171,7 @@ fn what_is_too_large_is_refused_by_its_limit() {
 #[test]
 fn what_is_too_much_at_once_is_told_when_to_come_again() {
     let settings = ServerSettings {
+        max_body_bytes: 300,
         max_body_bytes_in_flight: 300,
         ..settings()
     };

@@ -153,7 +153,7 @@ fn streams_fit_into_whatever_the_limits_admit() {
         }),
         ("max_queue_tokens", |settings| settings.queue.tokens = 20),
         ("max_bytes_in_flight", |settings| {
-            settings.limits.bytes = 1_000
+            settings.limits.bytes = 520
         }),
         ("max_queue_bytes", |settings| settings.queue.bytes = 80),
         ("", |settings| settings.queue.entries = 1),
