@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Version};
+use hyper::{HeaderMap, StatusCode, Version};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::app::App;
@@ -97,6 +97,10 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
     let protocol = route.map_or_else(|| protocol_of(path), |route| route.protocol);
     // The path is the client's own words: only where somebody reads it.
     let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
+    let methods = match route {
+        None => methods(path),
+        Some(_) => Vec::new(),
+    };
     let outcome = match (route, places) {
         (None, _) => Err(astray(path, method.as_str())),
         (Some(_), Err(problem)) => Err(problem),
@@ -121,6 +125,11 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
         problem.respond(protocol)
     });
     marks.put(response.headers_mut());
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && let Ok(methods) = HeaderValue::from_str(&methods.join(", "))
+    {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
     if let Some(accepted) = accepted {
         response = packed(&app, &accepted, response);
     }
@@ -162,13 +171,15 @@ async fn places(request: &mut Request) -> Result<Vec<(String, String)>, Problem>
         .collect())
 }
 
+/// What a path is for.
+fn methods(path: &str) -> Vec<&'static str> {
+    let routes = ROUTES.iter().filter(|route| matches(route.path, path));
+    routes.map(|route| route.method.name()).collect()
+}
+
 /// On no route, or on one with another method.
 fn astray(path: &str, method: &str) -> Problem {
-    let methods: Vec<&str> = ROUTES
-        .iter()
-        .filter(|route| matches(route.path, path))
-        .map(|route| route.method.name())
-        .collect();
+    let methods = methods(path);
     if methods.is_empty() {
         Problem::new(
             Code::NotFound,

@@ -107,17 +107,66 @@ fn operation(route: &Route, components: &mut Components) -> Value {
         Takes::Json(schemas) => {
             operation["requestBody"] = json!({
                 "required": true,
-                "content": {"application/json": {"schema": any_of(schemas, components)}},
+                "content": {"application/json": with_example(route, json!({"schema": any_of(schemas, components)}))},
             });
         }
         Takes::Lines(schema) => {
             operation["requestBody"] = json!({
                 "required": true,
-                "content": {"application/x-ndjson": {"itemSchema": schema(components)}},
+                "content": {"application/x-ndjson": with_example(route, json!({"itemSchema": schema(components)}))},
             });
         }
     }
     operation
+}
+
+/// A body for each route, for people who read the document and for what tries the routes by it.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("/predict", r#"{"text": "the train was late again"}"#),
+    (
+        "/embed",
+        r#"{"texts": ["turn on the lights", "what is my balance"]}"#,
+    ),
+    (
+        "/classify",
+        r#"{"texts": ["the train was late again"], "top_k": 2}"#,
+    ),
+    (
+        "/rerank",
+        r#"{"query": "opening hours", "passages": ["We open at nine.", "Parking is free."]}"#,
+    ),
+    ("/tag", r#"{"text": "Ada Lovelace lived in London"}"#),
+    ("/tokenize", r#"{"text": "turn on the lights"}"#),
+    (
+        "/predict/stream",
+        r#"["turn on the lights", {"id": 7, "text": "what is my balance"}]"#,
+    ),
+    (
+        "/benchmark",
+        r#"{"texts": ["turn on the lights", "what is my balance"], "seconds": 5}"#,
+    ),
+    (
+        "/models/{name}",
+        r#"{"max_wait_us": 0, "max_texts": 10000}"#,
+    ),
+    (
+        "/v1/embeddings",
+        r#"{"input": ["turn on the lights"], "encoding_format": "base64"}"#,
+    ),
+    ("/v2/models/{name}/infer", INFER),
+    ("/v2/models/{name}/versions/{version}/infer", INFER),
+    ("/", r#"{"inputs": "turn on the lights"}"#),
+];
+
+const INFER: &str = r#"{"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["turn on the lights"]}]}"#;
+
+fn with_example(route: &Route, mut content: Value) -> Value {
+    let found = EXAMPLES.iter().find(|(path, _)| *path == route.path);
+    let example = found.and_then(|(_, example)| serde_json::from_str(example).ok());
+    if let Some(example) = example {
+        content["example"] = example;
+    }
+    content
 }
 
 fn content(gives: Gives, components: &mut Components) -> Value {
@@ -184,6 +233,13 @@ mod tests {
         for route in ROUTES {
             let operation = &document["paths"][route.path][route.method.name().to_lowercase()];
             assert_eq!(operation["summary"], route.words, "{}", route.path);
+        }
+        for route in ROUTES
+            .iter()
+            .filter(|route| !matches!(route.takes, Takes::Nothing))
+        {
+            let shown = with_example(route, json!({}));
+            assert!(!shown["example"].is_null(), "{} has no example", route.path);
         }
         let mut references = 0;
         let text = document.to_string();
