@@ -78,7 +78,8 @@ impl Server {
         let router = runtime
             .block_on(router(settings, models.into()))
             .expect("a router");
-        let document = Request::get("/openapi.json").body(Body::empty());
+        let document = Request::get("/openapi.json").header("host", "fuzz");
+        let document = document.body(Body::empty());
         let document = runtime.block_on(async {
             let answer = router.clone().oneshot(document.unwrap()).await.unwrap();
             answer.into_body().collect().await.unwrap().to_bytes()
@@ -113,8 +114,22 @@ fn routes(document: &Value) -> Vec<Route> {
     routes
 }
 
-/// One input for each example of the document, and one for each coding and for a query.
-pub fn seeds() -> Vec<Vec<u8>> {
+/// Writes what to begin with into the folder that the variable SEEDS names, if it does, and ends the program.
+pub fn write_seeds() {
+    let Some(folder) = std::env::var_os("SEEDS") else {
+        return;
+    };
+    let folder = Path::new(&folder);
+    std::fs::create_dir_all(folder).expect("a folder that can be written into");
+    for (number, seed) in seeds().iter().enumerate() {
+        let file = folder.join(format!("seed-{number}"));
+        std::fs::write(file, seed).expect("a file that can be written");
+    }
+    std::process::exit(0);
+}
+
+/// Each example of the document, as it is, behind a query, and with other headers.
+fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (at, route) in SERVER.routes.iter().enumerate() {
         let examples = match &route.example {
