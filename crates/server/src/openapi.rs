@@ -41,7 +41,7 @@ pub(crate) fn document() -> Bytes {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.name().to_lowercase()] = operation(route, &mut components);
     }
-    reply::to_json(&json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Batchwright",
@@ -53,7 +53,24 @@ pub(crate) fn document() -> Bytes {
             "schemas": components.0,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
-    }))
+    });
+    any_for_one(&mut document);
+    reply::to_json(&document)
+}
+
+/// What serde tells apart by trying one form after the other is any of them: a score by itself is also a part of a
+/// label with its score, which `oneOf` would forbid.
+fn any_for_one(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(forms) = fields.remove("oneOf") {
+                fields.insert("anyOf".to_owned(), forms);
+            }
+            fields.values_mut().for_each(any_for_one);
+        }
+        Value::Array(values) => values.iter_mut().for_each(any_for_one),
+        _ => {}
+    }
 }
 
 fn description() -> String {
@@ -183,9 +200,12 @@ fn content(gives: Gives, components: &mut Components) -> Value {
 
 fn error(route: &Route, components: &mut Components) -> Value {
     let schema = match route.protocol {
-        // Those that share their path with another protocol also share its errors; health has a shape of
+        // Those that share their path or their handler with another protocol also share its errors; health has a shape of
         // its own.
-        Protocol::Own if matches!(route.takes, Takes::Json([_])) => {
+        Protocol::Own
+            if matches!(route.takes, Takes::Json([_]))
+                && !matches!(route.path, "/classify" | "/tag") =>
+        {
             of::<ErrorAnswer<'static>>(components)
         }
         _ => json!({"type": "object"}),

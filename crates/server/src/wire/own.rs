@@ -168,7 +168,9 @@ pub(crate) enum RowAnswer<'a> {
     Vector { embedding: &'a [f32] },
     /// Of a model whose labels exclude each other; null where none reaches the threshold.
     Label {
+        #[schema(required)]
         label: Option<&'a str>,
+        #[schema(required)]
         score: Option<f32>,
     },
     /// Of other classifiers, or with `top_k`.
