@@ -61,12 +61,16 @@ impl App {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
+        let first = models.slots().first().map(|slot| &slot.spec);
+        let (name, version) =
+            first.map_or(("", ""), |spec| (spec.name.as_str(), spec.version.as_str()));
+        let openapi = crate::openapi::document(name, version);
         Self {
             body_bytes: Permits::new(
                 "max_body_bytes_in_flight",
                 settings.max_body_bytes_in_flight,
             ),
-            openapi: crate::openapi::document(),
+            openapi,
             settings,
             models,
             metrics: HttpMetrics::default(),

@@ -33,13 +33,21 @@ pub(crate) fn of<T: ToSchema>(into: &mut Components) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-/// The document as JSON.
-pub(crate) fn document() -> Bytes {
+/// The document as JSON, with a model of this server for an example.
+pub(crate) fn document(name: &str, version: &str) -> Bytes {
     let mut components = Components::default();
     let mut paths = Map::new();
     for route in ROUTES {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method.name().to_lowercase()] = operation(route, &mut components);
+        let mut operation = operation(route, &mut components);
+        for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+            let known = [("name", name), ("version", version)];
+            let known = known.into_iter().find(|(key, _)| parameter["name"] == *key);
+            if let Some((_, example)) = known.filter(|_| parameter["in"] == "path") {
+                parameter["example"] = example.into();
+            }
+        }
+        path[route.method.name().to_lowercase()] = operation;
     }
     let mut document = json!({
         "openapi": "3.1.0",
@@ -249,7 +257,7 @@ mod tests {
     /// A client that is generated from the document would miss a route or break on a dangling reference.
     #[test]
     fn every_route_is_described_and_every_reference_leads_somewhere() {
-        let document: Value = serde_json::from_slice(&document()).unwrap();
+        let document: Value = serde_json::from_slice(&document("m", "1")).unwrap();
         for route in ROUTES {
             let operation = &document["paths"][route.path][route.method.name().to_lowercase()];
             assert_eq!(operation["summary"], route.words, "{}", route.path);

@@ -121,7 +121,7 @@ const INFER: Takes = Takes::Json(&[of::<InferAsk>]);
 const INFERRED: Gives = Gives::Json(&[of::<InferAnswer<'static>>]);
 
 pub(crate) static ROUTES: &[Route] = &[
-    route!(Post "/predict" Own Use own::predict, "Run the model's own task. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiPredict>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiScores<'static>>])),
+    route!(Post "/predict" Own Use own::predict, "Run the model's own task. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiPredict>, of::<TeiEmbed>, of::<TeiRerank>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiScores<'static>>, of::<TeiVectors<'static>>, of::<Vec<TeiRank>>])),
     route!(Post "/embed" Own Use own::embed, "Turn texts into vectors. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiEmbed>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiVectors<'static>>])),
     route!(Post "/classify" Own Use own::classify, "Label texts, or pairs of texts", ASK, Gives::Json(PREDICTIONS)),
     route!(Post "/rerank" Own Use own::rerank, "Score pairs of texts, or passages against a query. With `query` and `texts`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiRerank>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<Vec<TeiRank>>])),
