@@ -40,6 +40,10 @@ pub(crate) fn document(name: &str, version: &str) -> Bytes {
     for route in ROUTES {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         let mut operation = operation(route, &mut components);
+        if route.path.ends_with("/infer") {
+            // Where outputs are asked for as bytes.
+            operation["responses"]["200"]["content"]["application/octet-stream"] = json!({});
+        }
         for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
             let known = [("name", name), ("version", version)];
             let known = known.into_iter().find(|(key, _)| parameter["name"] == *key);
