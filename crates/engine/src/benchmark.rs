@@ -26,6 +26,8 @@ pub struct BenchmarkSpec {
     pub rounds: usize,
     /// Single queries to time, one after the other.
     pub single_queries: usize,
+    /// About how long it may take; none: until it is done. What is not measured by then is left out.
+    pub within: Option<Duration>,
 }
 
 impl BenchmarkSpec {
@@ -37,6 +39,7 @@ impl BenchmarkSpec {
             threads: Vec::new(),
             rounds: 3,
             single_queries: 200,
+            within: None,
         }
     }
 }
@@ -59,8 +62,10 @@ pub struct BenchmarkReport {
     /// The same queries again, all cached; `None` where the model has no cache in memory that holds
     /// them all.
     pub cached: Option<Latency>,
-    /// Every budget at every number of threads.
+    /// Every budget at every number of threads that was measured.
     pub budgets: Vec<BudgetResult>,
+    /// Whether the time was up before everything was measured as often as it was meant to be.
+    pub cut_short: bool,
     /// The budget to use: the smallest that is within 2 % of the best at the most threads.
     pub recommended_batch_tokens: usize,
     /// Memory when all was done.
@@ -137,6 +142,9 @@ impl Model {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<BenchmarkReport, Error> {
         let combinations = self.combinations(spec)?;
+        let until = spec
+            .within
+            .and_then(|within| Instant::now().checked_add(within));
         let steps = combinations.len() * spec.rounds + 2;
         self.warm_up();
 
@@ -146,9 +154,9 @@ impl Model {
             .cycle()
             .take(spec.single_queries.max(1))
             .collect();
-        let single = self.time_queries(&queries, CacheUse::No)?;
+        let single = self.time_queries(&queries, CacheUse::No, until)?;
         progress(1, steps);
-        let cached = self.time_cached(&queries)?;
+        let cached = self.time_cached(&queries[..single.queries], until)?;
         progress(2, steps);
 
         let peaks: Vec<f64> = combinations
@@ -158,9 +166,13 @@ impl Model {
             })
             .collect();
         let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); combinations.len()];
+        let mut cut_short = single.queries < queries.len();
         for round in 0..spec.rounds {
             for (at, &(batch_tokens, threads)) in combinations.iter().enumerate() {
-                rounds[at].push(self.time_round(&spec.inputs, batch_tokens, threads)?);
+                match self.time_round(&spec.inputs, batch_tokens, threads, until)? {
+                    Some(measured) => rounds[at].push(measured),
+                    None => cut_short = true,
+                }
                 progress(3 + round * combinations.len() + at, steps);
             }
         }
@@ -173,6 +185,7 @@ impl Model {
             .iter()
             .zip(rounds)
             .zip(&peaks)
+            .filter(|((_, rounds), _)| !rounds.is_empty())
             .map(|((&combination, rounds), &peak)| self.summarise(combination, rounds, peak))
             .collect();
         Ok(BenchmarkReport {
@@ -185,6 +198,7 @@ impl Model {
             cached,
             recommended_batch_tokens: recommend(&budgets).unwrap_or(self.batch_tokens()),
             budgets,
+            cut_short,
             memory: self.memory_stats(),
         })
     }
@@ -232,9 +246,18 @@ impl Model {
             .collect())
     }
 
-    fn time_queries(&self, queries: &[&Input], cache: CacheUse) -> Result<Latency, Error> {
+    /// Times queries until all are timed or the time is up; at least one.
+    fn time_queries(
+        &self,
+        queries: &[&Input],
+        cache: CacheUse,
+        until: Option<Instant>,
+    ) -> Result<Latency, Error> {
         let mut times = Vec::with_capacity(queries.len());
         for (row, &input) in queries.iter().enumerate() {
+            if row > 0 && is_over(until) {
+                break;
+            }
             let start = Instant::now();
             let prepared = self.core().preparer.window(vec![Ok(input.clone())]);
             let answers = self.core().answer_now(prepared, cache);
@@ -245,14 +268,19 @@ impl Model {
     }
 
     /// The latency of queries that the cache answers, every one.
-    fn time_cached(&self, queries: &[&Input]) -> Result<Option<Latency>, Error> {
+    fn time_cached(
+        &self,
+        queries: &[&Input],
+        until: Option<Instant>,
+    ) -> Result<Option<Latency>, Error> {
         let cache = &self.core().cache;
-        if !cache.has_memory() {
+        if !cache.has_memory() || is_over(until) {
             return Ok(None);
         }
-        self.time_queries(queries, CacheUse::Yes)?;
+        let known = self.time_queries(queries, CacheUse::Yes, until)?;
+        let queries = &queries[..known.queries];
         let before = cache.stats().hits;
-        let latency = self.time_queries(queries, CacheUse::Yes)?;
+        let latency = self.time_queries(queries, CacheUse::Yes, None)?;
         let hits = cache.stats().hits - before;
         cache.clear_memory();
         Ok((hits >= queries.len() as u64).then_some(latency))
@@ -263,14 +291,18 @@ impl Model {
         inputs: &[Input],
         batch_tokens: usize,
         threads: usize,
-    ) -> Result<Round, Error> {
+        until: Option<Instant>,
+    ) -> Result<Option<Round>, Error> {
+        if is_over(until) {
+            return Ok(None);
+        }
         let rows = self.core().settings.budget.rows;
         let settings = RunSettings {
             budget: Budget::tokens(batch_tokens).rows(rows),
             threads,
             cache: CacheUse::No,
         };
-        let inputs = inputs.to_vec();
+        let (total, inputs) = (inputs.len(), inputs.to_vec());
         let start = Instant::now();
         let mut windows = self.windows_of(inputs.into_iter(), settings);
         let mut row = 0;
@@ -278,10 +310,13 @@ impl Model {
             let count = window.answers.len();
             check(row, window.answers)?;
             row += count;
+            if row < total && is_over(until) {
+                return Ok(None);
+            }
         }
         let seconds = start.elapsed().as_secs_f64();
         let progress = windows.progress();
-        Ok(Round {
+        Ok(Some(Round {
             seconds,
             tokens: progress.tokens,
             rows: row,
@@ -290,7 +325,7 @@ impl Model {
             batch_seconds: progress.batch_seconds,
             padding_avoided: progress.padding_avoided,
             peak_resident_bytes: self.memory_stats().peak_resident_bytes,
-        })
+        }))
     }
 
     fn summarise(
@@ -349,6 +384,11 @@ impl Latency {
             p99_ms: at(0.99),
         }
     }
+}
+
+/// Whether the time is up.
+fn is_over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() >= until)
 }
 
 fn check(first: usize, answers: Vec<Result<crate::Answer, RowError>>) -> Result<(), Error> {

@@ -322,6 +322,7 @@ impl ModelBuilder {
         });
         let (network, fingerprint, tokenizer) = (network?, fingerprint?, tokenizer?);
 
+        check_room(self.max_tokens, &tokenizer, task)?;
         let prompt_tokens = match (directory.prompt_pooling(), &encode.prompt) {
             (PromptPooling::Excluded, Some(prompt)) => tokens_of_prompt(&tokenizer, prompt)?,
             _ => 0,
@@ -503,6 +504,26 @@ impl ModelBuilder {
             .unwrap_or_else(|| batch::default_tokens(hidden, intermediate, machine.l2_bytes));
         Budget::tokens(tokens).rows(self.batch_size.unwrap_or(usize::MAX))
     }
+}
+
+/// Refuses a limit that leaves no room for a single token of any text: every row would have the same answer.
+fn check_room(max_tokens: Option<usize>, tokenizer: &Tokenizer, task: Task) -> Result<(), Error> {
+    let Some(most) = max_tokens else {
+        return Ok(());
+    };
+    let empty = match task {
+        Task::Rerank => Input::Pair(String::new(), String::new()),
+        Task::Embed | Task::Classify | Task::Tag => Input::from(""),
+    };
+    let special = tokenizer.encode(&empty, &Encode::default())?.ids.len();
+    if most > special {
+        return Ok(());
+    }
+    let problem = format!(
+        "{most}; the model's special tokens alone are {special}, which leaves no room for text: allow {} or more",
+        special + 1
+    );
+    Err(option("max_tokens", problem))
 }
 
 /// Tokens that stand before the text when `prompt` is put before it: those of the prompt alone, less

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use networks::Task;
+use text::{TextError, TokenCount};
 
 /// Why a model could not be loaded or a call could not be made.
 ///
@@ -79,6 +80,19 @@ pub struct RowError {
     pub code: &'static str,
     /// What is wrong, where, and what to do, for people.
     pub message: String,
+    /// The limit that the row is beyond, where that is what is wrong.
+    pub limit: Option<RowLimit>,
+}
+
+/// A limit that a row is beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowLimit {
+    /// Its name, as on the command line, with underscores.
+    pub name: &'static str,
+    /// What the row has; at least that where it was not counted to its end.
+    pub value: u64,
+    /// The most that it may have.
+    pub most: u64,
 }
 
 impl RowError {
@@ -87,6 +101,27 @@ impl RowError {
         Self {
             code,
             message: message.into(),
+            limit: None,
+        }
+    }
+
+    /// What is wrong with a text, by its tokeniser.
+    pub(crate) fn of_text(error: &TextError) -> Self {
+        let (code, limit) = match *error {
+            TextError::TooLong { tokens, limit } => {
+                let (TokenCount::Exactly(value) | TokenCount::AtLeast(value)) = tokens;
+                let limit = RowLimit {
+                    name: "max_tokens",
+                    value: value as u64,
+                    most: limit as u64,
+                };
+                (codes::TOO_LONG, Some(limit))
+            }
+            _ => (codes::TOKENIZE, None),
+        };
+        Self {
+            limit,
+            ..Self::new(code, error.to_string())
         }
     }
 }
@@ -104,6 +139,8 @@ pub mod codes {
     /// The network cannot take the row (its tokenizer belongs to another model), or a bug in this
     /// program: the row was given up, the others go on.
     pub const INTERNAL: &str = "internal";
-    /// The request's deadline passed before computing the row began.
+    /// The request's deadline passed while the row waited for a thread.
     pub const DEADLINE: &str = "deadline";
+    /// The request's deadline had passed before the row could wait for a thread.
+    pub const EXPIRED: &str = "expired";
 }

@@ -61,7 +61,7 @@ pub use cache::CacheStats;
 pub use catalogue::{
     Attempt, Attempts, FetchError, FetchProgress, NoProgress, Remedy, SourceError,
 };
-pub use error::{Error, RowError, codes};
+pub use error::{Error, RowError, RowLimit, codes};
 pub use kernels::{Activation, Isa, Pooling};
 pub use machine::{Machine, available_threads};
 pub use memory::MemoryStats;

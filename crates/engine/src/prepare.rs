@@ -75,7 +75,8 @@ impl Preparer {
         self.window_as(rows, &self.encode)
     }
 
-    /// The same with other options; they must not change the prompt, which the executor knows.
+    /// The same with other options. Another prompt must not be one that is left out of pooling: the executor
+    /// knows the length of the model's own alone.
     pub(crate) fn window_as(
         &self,
         rows: Vec<Result<Input, RowError>>,
@@ -112,6 +113,18 @@ impl Preparer {
         window
     }
 
+    /// The options with this prompt; an empty one is none.
+    pub(crate) fn prompted(&self, prompt: &str) -> Encode {
+        let prompt = match self.letter_case {
+            LetterCase::Kept => prompt.to_owned(),
+            LetterCase::Lowered => prompt.to_lowercase(),
+        };
+        Encode {
+            prompt: Some(prompt).filter(|prompt| !prompt.is_empty()),
+            ..self.encode.clone()
+        }
+    }
+
     fn row(
         &self,
         input: Input,
@@ -142,13 +155,7 @@ impl Preparer {
             let why = "the tokenizer panicked; please report this".to_owned();
             Err(TextError::Refused { why })
         });
-        let encoded = encoded.map_err(|error| {
-            let code = match error {
-                TextError::TooLong { .. } => codes::TOO_LONG,
-                _ => codes::TOKENIZE,
-            };
-            RowError::new(code, error.to_string())
-        })?;
+        let encoded = encoded.map_err(|error| RowError::of_text(&error))?;
         let lowered = matches!(read, Cow::Owned(_));
         let source = match (encoded.offsets, input) {
             (Some(mut spans), Input::Text(text)) => {

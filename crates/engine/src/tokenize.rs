@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::panic::catch_unwind;
 
 use networks::LetterCase;
-use text::{Encode, Input, Offsets, TextError, TokenSpan};
+use text::{Encode, Input, Offsets, TokenSpan};
 
 use crate::error::{RowError, codes};
 use crate::model::Model;
@@ -29,10 +29,23 @@ impl Model {
     /// # Errors
     /// As the row's error when it is predicted.
     pub fn tokenize(&self, input: &Input) -> Result<Tokens, RowError> {
+        self.tokenize_as(input, &self.core().preparer.encode)
+    }
+
+    /// The same with a prompt other than the model's own; an empty one is none.
+    ///
+    /// # Errors
+    /// As [`tokenize`](Self::tokenize).
+    pub fn tokenize_with_prompt(&self, input: &Input, prompt: &str) -> Result<Tokens, RowError> {
+        let how = self.core().preparer.prompted(prompt);
+        self.tokenize_as(input, &how)
+    }
+
+    fn tokenize_as(&self, input: &Input, how: &Encode) -> Result<Tokens, RowError> {
         let preparer = &self.core().preparer;
         let how = Encode {
             offsets: Offsets::Keep,
-            ..preparer.encode.clone()
+            ..how.clone()
         };
         let read = match preparer.letter_case {
             LetterCase::Kept => Cow::Borrowed(input),
@@ -41,10 +54,7 @@ impl Model {
         let encoded = catch_unwind(|| preparer.tokenizer.encode(&read, &how));
         let encoded = match encoded {
             Ok(Ok(encoded)) => encoded,
-            Ok(Err(error @ TextError::TooLong { .. })) => {
-                return Err(RowError::new(codes::TOO_LONG, error.to_string()));
-            }
-            Ok(Err(error)) => return Err(RowError::new(codes::TOKENIZE, error.to_string())),
+            Ok(Err(error)) => return Err(RowError::of_text(&error)),
             Err(_) => {
                 let why = "the tokenizer panicked; please report this";
                 return Err(RowError::new(codes::TOKENIZE, why));

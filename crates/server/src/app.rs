@@ -1,7 +1,7 @@
 //! What all requests share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::Health;
@@ -25,6 +25,8 @@ pub(crate) struct App {
     /// Whether every model of the start is loaded: between two of them the server is not ready.
     begun: AtomicBool,
     stopping: AtomicBool,
+    /// Held by whoever measures a model: one at a time.
+    pub(crate) benchmark: Mutex<()>,
     /// What tells this process's request ids from another's.
     salt: u64,
     ids: AtomicU64,
@@ -59,12 +61,16 @@ impl App {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
+        let first = models.slots().first().map(|slot| &slot.spec);
+        let (name, version) =
+            first.map_or(("", ""), |spec| (spec.name.as_str(), spec.version.as_str()));
+        let openapi = crate::openapi::document(name, version);
         Self {
             body_bytes: Permits::new(
                 "max_body_bytes_in_flight",
                 settings.max_body_bytes_in_flight,
             ),
-            openapi: crate::openapi::document(),
+            openapi,
             settings,
             models,
             metrics: HttpMetrics::default(),
@@ -73,6 +79,7 @@ impl App {
             started: Instant::now(),
             begun: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            benchmark: Mutex::new(()),
             salt: (now.as_nanos() as u64) ^ (u64::from(std::process::id()) << 32),
             ids: AtomicU64::new(0),
         }

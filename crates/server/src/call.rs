@@ -4,18 +4,18 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::extract::Query;
 use bytes::{Bytes, BytesMut};
 use engine::Priority;
-use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::permits::Held;
+use crate::plain;
 use crate::problem::{Code, Problem};
+use crate::upload::Upload;
 
 /// Milliseconds from now after which nobody needs the answer.
 pub(crate) const DEADLINE: &str = "x-request-deadline-ms";
@@ -27,7 +27,7 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     pub(crate) parts: Parts,
     /// Behind a lock because a body may not be looked at from two threads; nobody ever waits for it.
-    pub(crate) body: Mutex<Body>,
+    pub(crate) upload: Mutex<Upload>,
     /// What stands in the path's places, in their order.
     pub(crate) places: Vec<(String, String)>,
     pub(crate) arrived: Instant,
@@ -54,7 +54,7 @@ impl Call {
     pub(crate) fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         Query::try_from_uri(&self.parts.uri)
             .map(|Query(query)| query)
-            .map_err(|error| Problem::bad_request(format!("the query: {}", words(&error))))
+            .map_err(|error| Problem::bad_request(plain::query(&words(&error))))
     }
 
     /// A header as text.
@@ -103,54 +103,53 @@ impl Call {
     /// Reads the body, as far as the limits allow.
     pub(crate) async fn payload(&mut self) -> Result<Payload, Problem> {
         let within = self.app.settings.read_timeout;
-        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let reading = read(&self.app, &self.parts.headers, body);
+        let declared = self
+            .headers()
+            .get(hyper::header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let upload = self
+            .upload
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let reading = read(&self.app, declared, upload);
         match tokio::time::timeout(within, reading).await {
             Ok(payload) => payload,
-            Err(_) => Err(Problem::new(
-                Code::SlowRequest,
-                format!("the body did not arrive within {} s", within.as_secs_f64()),
-            )),
+            Err(_) => {
+                // Nobody waits for the rest either: the connection ends with the answer.
+                upload.give_up();
+                Err(Problem::new(
+                    Code::SlowRequest,
+                    format!("the body did not arrive within {} s", within.as_secs_f64()),
+                ))
+            }
         }
     }
 }
 
-async fn read(app: &Arc<App>, headers: &HeaderMap, body: &mut Body) -> Result<Payload, Problem> {
-    if let Some(coding) = headers.get(hyper::header::CONTENT_ENCODING)
-        && coding != "identity"
-    {
-        return Err(Problem::bad_request(
-            "the body is compressed, which this server does not read; send it as it is",
-        ));
-    }
+async fn read(
+    app: &Arc<App>,
+    declared: Option<usize>,
+    upload: &mut Upload,
+) -> Result<Payload, Problem> {
     let most = app.settings.max_body_bytes;
     let too_large = |size| Problem::too_large("max_body_bytes", size, most, "the body's bytes");
-    let declared = headers
-        .get(hyper::header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if let Some(size) = declared.filter(|&size| size > most) {
         return Err(too_large(size));
     }
     let mut held = app.body_bytes.hold(0)?;
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            Problem::bad_request(format!("the body broke off: {}", words(&error)))
-        })?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        held.grow(data.len())?;
-        if held.size() > most {
-            return Err(too_large(held.size()));
+    while let Some(data) = upload.next().await? {
+        if held.size() + data.len() > most {
+            return Err(too_large(held.size() + data.len()));
         }
-        // One frame, as nearly all bodies are, is not copied.
+        held.grow(data.len())?;
+        // One piece, as nearly all bodies are, is not copied.
         match first.take() {
             None if rest.is_empty() => first = Some(data),
             None => rest.extend_from_slice(&data),
             Some(before) => {
-                rest.reserve(declared.unwrap_or(before.len() + data.len()));
+                rest.reserve(declared.unwrap_or(0).max(before.len() + data.len()));
                 rest.extend_from_slice(&before);
                 rest.extend_from_slice(&data);
             }
@@ -165,23 +164,29 @@ async fn read(app: &Arc<App>, headers: &HeaderMap, body: &mut Body) -> Result<Pa
 impl Payload {
     /// The body, read as a JSON object.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        // A list would be taken for an object's values in the order of their declaration.
-        if self.bytes.trim_ascii_start().starts_with(b"[") {
-            return Err(Problem::bad_request(
-                "the body is a list; send an object such as {\"texts\": [\"a text\"]}",
-            ));
-        }
-        from_json(&self.bytes)
+        // A list would be taken for an object's values in the order of their declaration, and for everything
+        // else the message would be about one of this program's types.
+        let kind = match self.bytes.trim_ascii_start().first() {
+            Some(b'[') => "a list",
+            Some(b'"') => "a text",
+            Some(b'-' | b'0'..=b'9') => "a number",
+            Some(b'n') => "null",
+            Some(b't' | b'f') => "true or false",
+            _ => return from_json(&self.bytes),
+        };
+        Err(Problem::bad_request(format!(
+            "the body is {kind}; send an object such as {{\"texts\": [\"a text\"]}}"
+        )))
     }
 }
 
-/// Reads JSON and says where it is wrong.
+/// Reads JSON and says what is wrong with it, and where.
 pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    if bytes.is_empty() {
+    if bytes.trim_ascii().is_empty() {
         return Err(Problem::bad_request("the body is empty; send JSON"));
     }
     serde_json::from_slice(bytes)
-        .map_err(|error| Problem::bad_request(format!("the body: {error}")))
+        .map_err(|error| Problem::bad_request(plain::json::<T>(bytes, &error)))
 }
 
 /// An error with what is behind it.

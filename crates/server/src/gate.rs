@@ -4,20 +4,26 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use axum::{RequestExt, Router};
 use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Version};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, StatusCode, Version};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::app::App;
 use crate::call::Call;
+use crate::coding::Coding;
 use crate::problem::{Code, Problem};
-use crate::routes::{Access, Method, ROUTES, Route, protocol_of};
+use crate::routes::{Access, Method, Protocol, ROUTES, Route, Takes, protocol_of};
 use crate::settings::Control;
+use crate::upload::Upload;
 
 const REQUEST_ID: &str = "x-request-id";
 /// Those of a client that are longer are not passed on.
@@ -84,21 +90,27 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
     };
     let (parts, body) = request.into_parts();
     let marks = Marks::of(&app, &parts.headers);
+    let upload = Upload::new(Arc::clone(&app), &parts.headers, body);
+    let accepted = parts.headers.get(header::ACCEPT_ENCODING).cloned();
     let (method, version) = (parts.method.clone(), parts.version);
     let path = parts.uri.path();
     let protocol = route.map_or_else(|| protocol_of(path), |route| route.protocol);
     // The path is the client's own words: only where somebody reads it.
     let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
+    let methods = match route {
+        None => methods(path),
+        Some(_) => Vec::new(),
+    };
     let outcome = match (route, places) {
         (None, _) => Err(astray(path, method.as_str())),
         (Some(_), Err(problem)) => Err(problem),
-        (Some(route), Ok(places)) => match admit(&app, route, &parts.headers) {
+        (Some(route), Ok(places)) => match admit(&app, route, &parts) {
             Err(problem) => Err(problem),
             Ok(()) => {
                 let call = Call {
                     app: Arc::clone(&app),
                     parts,
-                    body: Mutex::new(body),
+                    upload: Mutex::new(upload),
                     places,
                     arrived,
                 };
@@ -113,6 +125,14 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
         problem.respond(protocol)
     });
     marks.put(response.headers_mut());
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && let Ok(methods) = HeaderValue::from_str(&methods.join(", "))
+    {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    if let Some(accepted) = accepted {
+        response = packed(&app, &accepted, response);
+    }
     if app.is_stopping() && version <= Version::HTTP_11 {
         // Whoever keeps the connection would send the next request into the void.
         response
@@ -151,13 +171,15 @@ async fn places(request: &mut Request) -> Result<Vec<(String, String)>, Problem>
         .collect())
 }
 
+/// What a path is for.
+fn methods(path: &str) -> Vec<&'static str> {
+    let routes = ROUTES.iter().filter(|route| matches(route.path, path));
+    routes.map(|route| route.method.name()).collect()
+}
+
 /// On no route, or on one with another method.
 fn astray(path: &str, method: &str) -> Problem {
-    let methods: Vec<&str> = ROUTES
-        .iter()
-        .filter(|route| matches(route.path, path))
-        .map(|route| route.method.name())
-        .collect();
+    let methods = methods(path);
     if methods.is_empty() {
         Problem::new(
             Code::NotFound,
@@ -184,9 +206,32 @@ fn matches(route: &str, path: &str) -> bool {
     }
 }
 
+/// Whether the request may go in.
+fn admit(app: &App, route: &Route, parts: &Parts) -> Result<(), Problem> {
+    if parts.version == Version::HTTP_11 && parts.headers.get_all(header::HOST).iter().count() != 1
+    {
+        // RFC 9112, 3.2: what stands behind a proxy might be meant for somebody else.
+        return Err(Problem::bad_request(
+            "a request of HTTP/1.1 needs one header `Host`, and one alone",
+        ));
+    }
+    open(app, route, parts)?;
+    let takes_query = !matches!(
+        (route.protocol, route.takes),
+        (Protocol::Own, Takes::Json(_))
+    ) || route.method != Method::Post;
+    match parts.uri.query() {
+        Some(query) if !takes_query && !query.is_empty() => Err(Problem::bad_request(format!(
+            "{} reads nothing from its query; put `{query}` into the body, as JSON",
+            route.path
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Whether the keys open the route.
-fn admit(app: &App, route: &Route, headers: &HeaderMap) -> Result<(), Problem> {
-    let settings = &app.settings;
+fn open(app: &App, route: &Route, parts: &Parts) -> Result<(), Problem> {
+    let (settings, headers) = (&app.settings, &parts.headers);
     let keys = match route.access {
         Access::Open => return Ok(()),
         Access::Use => &settings.api_keys,
@@ -203,7 +248,14 @@ fn admit(app: &App, route: &Route, headers: &HeaderMap) -> Result<(), Problem> {
         Access::Control => &settings.admin_keys,
     };
     if keys.is_empty() {
-        return Ok(());
+        return match route.access {
+            Access::Control if is_cross_site(app, parts) => Err(Problem::new(
+                Code::CrossSite,
+                "this comes from a web page of another origin, which may not change the server; allow it with \
+                 --cors-origins, or start the server with --admin-keys",
+            )),
+            _ => Ok(()),
+        };
     }
     let given = key(headers);
     let opens = |key: &String| given.is_some_and(|given| equal(key.as_bytes(), given.as_bytes()));
@@ -217,6 +269,63 @@ fn admit(app: &App, route: &Route, headers: &HeaderMap) -> Result<(), Problem> {
         Some(_) => "the key does not open this route",
     };
     Err(Problem::new(Code::Unauthorized, message))
+}
+
+/// Whether a browser says that a page of another origin asks. A page can send a POST anywhere without asking
+/// first; what no browser sends says nothing of where it comes from, and needs no page.
+fn is_cross_site(app: &App, parts: &Parts) -> bool {
+    let header = |name: &str| parts.headers.get(name)?.to_str().ok();
+    let origin = header("origin");
+    let known = &app.settings.cors_origins;
+    if known
+        .iter()
+        .any(|known| known == "*" || origin == Some(known))
+    {
+        return false;
+    }
+    match (header("sec-fetch-site"), origin) {
+        (Some("same-origin" | "none"), _) | (None, None) => false,
+        (Some(_), _) => true,
+        (None, Some(origin)) => {
+            let host = parts.uri.authority().map(|authority| authority.as_str());
+            let host = host.or_else(|| header("host"));
+            let place = origin.split_once("://").map(|(_, place)| place);
+            place.is_none() || place != host
+        }
+    }
+}
+
+/// The answer, compressed where that is wanted and worth it.
+fn packed(app: &App, accepted: &HeaderValue, response: Response) -> Response {
+    let from = app.settings.compress_from as u64;
+    let size = response.body().size_hint().exact().unwrap_or(0);
+    if from == 0 || size < from || response.headers().contains_key(header::CONTENT_ENCODING) {
+        return response;
+    }
+    let Some(coding) = Coding::accepted(accepted.as_bytes()) else {
+        return response;
+    };
+    let (mut head, mut body) = response.into_parts();
+    // What has a size is in memory.
+    let whole = body.frame().now_or_never().flatten();
+    let whole = whole.and_then(|frame| frame.ok()?.into_data().ok());
+    let Some(whole) = whole else {
+        return Response::from_parts(head, body);
+    };
+    match tokio::task::block_in_place(|| coding.pack(&whole)) {
+        Ok(packed) => {
+            let name = HeaderValue::from_static(coding.name());
+            head.headers.insert(header::CONTENT_ENCODING, name);
+            let vary = HeaderValue::from_static("accept-encoding");
+            head.headers.append(header::VARY, vary);
+            head.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(head, Body::from(packed))
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be compressed");
+            Response::from_parts(head, Body::from(whole))
+        }
+    }
 }
 
 fn key(headers: &HeaderMap) -> Option<&str> {

@@ -38,12 +38,15 @@
 
 mod app;
 mod call;
+mod coding;
+mod connection;
 mod gate;
 mod handlers;
 mod metrics;
 mod models;
 mod openapi;
 mod permits;
+mod plain;
 mod predict;
 mod problem;
 mod reply;
@@ -53,10 +56,11 @@ mod server;
 mod settings;
 mod tally;
 mod tls;
+mod upload;
 mod wire;
 
 pub use models::ModelSpec;
 pub use problem::{Code, Limit, Problem};
 pub use run::serve;
-pub use server::{Server, ServerError, Stopped};
-pub use settings::{Control, ServerSettings, TlsFiles};
+pub use server::{Server, ServerError, Stopped, router};
+pub use settings::{Benchmarks, Control, ServerSettings, TlsFiles};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwapOption;
 use engine::{Compute, ModelBuilder, Service, ServiceSettings, Task};
 
+use crate::predict::limit_name;
 use crate::problem::{Code, Problem};
 use crate::tally::Tally;
 
@@ -23,7 +24,7 @@ pub struct ModelSpec {
     pub source: String,
     /// How it is loaded, now and whenever it is loaded again.
     pub builder: ModelBuilder,
-    /// How it batches, and how much it takes on.
+    /// How it batches, and how much it takes on, until that is changed.
     pub settings: ServiceSettings,
 }
 
@@ -37,6 +38,8 @@ pub(crate) struct Models {
 /// A place for one version of one model.
 pub(crate) struct Slot {
     pub(crate) spec: ModelSpec,
+    /// As they were changed last: they outlive a load, and end with the server.
+    settings: Mutex<ServiceSettings>,
     current: ArcSwapOption<Loaded>,
     /// What it did when it was loaded last.
     task: Mutex<Option<Task>>,
@@ -118,6 +121,7 @@ impl Models {
         }
         let slots = specs.into_iter().map(|spec| {
             Arc::new(Slot {
+                settings: Mutex::new(spec.settings.clone()),
                 spec,
                 current: ArcSwapOption::empty(),
                 task: Mutex::new(None),
@@ -237,7 +241,14 @@ impl Models {
                 let loaded = Arc::new(loaded);
                 // In one step: a request holds the old one or the new one.
                 *slot.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded.task());
-                let old = slot.current.swap(Some(Arc::clone(&loaded)));
+                let old = {
+                    // What was changed while it was being loaded holds for it too.
+                    let settings = slot.settings();
+                    if let Err(error) = loaded.service.set(settings.clone()) {
+                        tracing::error!(%error, "settings that were in force are refused");
+                    }
+                    slot.current.swap(Some(Arc::clone(&loaded)))
+                };
                 *slot.lock() = State::Ready;
                 tracing::info!(
                     model = name,
@@ -272,7 +283,7 @@ impl Models {
             .builder
             .clone()
             .load()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| option_words(&error))?;
         model.warm_up();
         let fingerprint = model
             .fingerprint()
@@ -282,8 +293,9 @@ impl Models {
                 hex
             });
         let tally = Tally::new(&model);
-        let service = Service::start_on(&self.compute, model, slot.spec.settings.clone())
-            .map_err(|error| error.to_string())?;
+        let settings = slot.settings().clone();
+        let service = Service::start_on(&self.compute, model, settings)
+            .map_err(|error| option_words(&error))?;
         Ok(Loaded {
             name: slot.spec.name.clone(),
             version: slot.spec.version.clone(),
@@ -341,6 +353,29 @@ impl Slot {
         self.lock().clone()
     }
 
+    fn settings(&self) -> MutexGuard<'_, ServiceSettings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the settings, of what is loaded and of what will be loaded in its place.
+    pub(crate) fn change(
+        &self,
+        change: impl FnOnce(&mut ServiceSettings),
+    ) -> Result<ServiceSettings, Problem> {
+        let mut settings = self.settings();
+        let Some(loaded) = self.current() else {
+            return Err(not_loaded(&self.spec.name, &[]));
+        };
+        let mut changed = settings.clone();
+        change(&mut changed);
+        loaded
+            .service
+            .set(changed.clone())
+            .map_err(|error| Problem::new(Code::BadOption, option_words(&error)))?;
+        *settings = changed.clone();
+        Ok(changed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -349,6 +384,16 @@ impl Slot {
 impl Loaded {
     pub(crate) fn task(&self) -> Task {
         self.service.model().task()
+    }
+}
+
+/// An error whose option has the name of its flag, not the engine's.
+fn option_words(error: &engine::Error) -> String {
+    match error {
+        engine::Error::Option { name, problem } => {
+            format!("`{}` is {problem}", limit_name(name))
+        }
+        error => error.to_string(),
     }
 }
 

@@ -33,15 +33,27 @@ pub(crate) fn of<T: ToSchema>(into: &mut Components) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-/// The document as JSON.
-pub(crate) fn document() -> Bytes {
+/// The document as JSON, with a model of this server for an example.
+pub(crate) fn document(name: &str, version: &str) -> Bytes {
     let mut components = Components::default();
     let mut paths = Map::new();
     for route in ROUTES {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method.name().to_lowercase()] = operation(route, &mut components);
+        let mut operation = operation(route, &mut components);
+        if route.path.ends_with("/infer") {
+            // Where outputs are asked for as bytes.
+            operation["responses"]["200"]["content"]["application/octet-stream"] = json!({});
+        }
+        for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+            let known = [("name", name), ("version", version)];
+            let known = known.into_iter().find(|(key, _)| parameter["name"] == *key);
+            if let Some((_, example)) = known.filter(|_| parameter["in"] == "path") {
+                parameter["example"] = example.into();
+            }
+        }
+        path[route.method.name().to_lowercase()] = operation;
     }
-    reply::to_json(&json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Batchwright",
@@ -53,7 +65,24 @@ pub(crate) fn document() -> Bytes {
             "schemas": components.0,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
-    }))
+    });
+    any_for_one(&mut document);
+    reply::to_json(&document)
+}
+
+/// What serde tells apart by trying one form after the other is any of them: a score by itself is also a part of a
+/// label with its score, which `oneOf` would forbid.
+fn any_for_one(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(forms) = fields.remove("oneOf") {
+                fields.insert("anyOf".to_owned(), forms);
+            }
+            fields.values_mut().for_each(any_for_one);
+        }
+        Value::Array(values) => values.iter_mut().for_each(any_for_one),
+        _ => {}
+    }
 }
 
 fn description() -> String {
@@ -107,17 +136,66 @@ fn operation(route: &Route, components: &mut Components) -> Value {
         Takes::Json(schemas) => {
             operation["requestBody"] = json!({
                 "required": true,
-                "content": {"application/json": {"schema": any_of(schemas, components)}},
+                "content": {"application/json": with_example(route, json!({"schema": any_of(schemas, components)}))},
             });
         }
         Takes::Lines(schema) => {
             operation["requestBody"] = json!({
                 "required": true,
-                "content": {"application/x-ndjson": {"itemSchema": schema(components)}},
+                "content": {"application/x-ndjson": with_example(route, json!({"itemSchema": schema(components)}))},
             });
         }
     }
     operation
+}
+
+/// A body for each route, for people who read the document and for what tries the routes by it.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("/predict", r#"{"text": "the train was late again"}"#),
+    (
+        "/embed",
+        r#"{"texts": ["turn on the lights", "what is my balance"]}"#,
+    ),
+    (
+        "/classify",
+        r#"{"texts": ["the train was late again"], "top_k": 2}"#,
+    ),
+    (
+        "/rerank",
+        r#"{"query": "opening hours", "passages": ["We open at nine.", "Parking is free."]}"#,
+    ),
+    ("/tag", r#"{"text": "Ada Lovelace lived in London"}"#),
+    ("/tokenize", r#"{"text": "turn on the lights"}"#),
+    (
+        "/predict/stream",
+        r#"["turn on the lights", {"id": 7, "text": "what is my balance"}]"#,
+    ),
+    (
+        "/benchmark",
+        r#"{"texts": ["turn on the lights", "what is my balance"], "seconds": 5}"#,
+    ),
+    (
+        "/models/{name}",
+        r#"{"max_wait_us": 0, "max_texts": 10000}"#,
+    ),
+    (
+        "/v1/embeddings",
+        r#"{"input": ["turn on the lights"], "encoding_format": "base64"}"#,
+    ),
+    ("/v2/models/{name}/infer", INFER),
+    ("/v2/models/{name}/versions/{version}/infer", INFER),
+    ("/", r#"{"inputs": "turn on the lights"}"#),
+];
+
+const INFER: &str = r#"{"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["turn on the lights"]}]}"#;
+
+fn with_example(route: &Route, mut content: Value) -> Value {
+    let found = EXAMPLES.iter().find(|(path, _)| *path == route.path);
+    let example = found.and_then(|(_, example)| serde_json::from_str(example).ok());
+    if let Some(example) = example {
+        content["example"] = example;
+    }
+    content
 }
 
 fn content(gives: Gives, components: &mut Components) -> Value {
@@ -134,9 +212,12 @@ fn content(gives: Gives, components: &mut Components) -> Value {
 
 fn error(route: &Route, components: &mut Components) -> Value {
     let schema = match route.protocol {
-        // Those that share their path with another protocol also share its errors; health has a shape of
+        // Those that share their path or their handler with another protocol also share its errors; health has a shape of
         // its own.
-        Protocol::Own if matches!(route.takes, Takes::Json([_])) => {
+        Protocol::Own
+            if matches!(route.takes, Takes::Json([_]))
+                && !matches!(route.path, "/classify" | "/tag") =>
+        {
             of::<ErrorAnswer<'static>>(components)
         }
         _ => json!({"type": "object"}),
@@ -180,10 +261,17 @@ mod tests {
     /// A client that is generated from the document would miss a route or break on a dangling reference.
     #[test]
     fn every_route_is_described_and_every_reference_leads_somewhere() {
-        let document: Value = serde_json::from_slice(&document()).unwrap();
+        let document: Value = serde_json::from_slice(&document("m", "1")).unwrap();
         for route in ROUTES {
             let operation = &document["paths"][route.path][route.method.name().to_lowercase()];
             assert_eq!(operation["summary"], route.words, "{}", route.path);
+        }
+        for route in ROUTES
+            .iter()
+            .filter(|route| !matches!(route.takes, Takes::Nothing))
+        {
+            let shown = with_example(route, json!({}));
+            assert!(!shown["example"].is_null(), "{} has no example", route.path);
         }
         let mut references = 0;
         let text = document.to_string();

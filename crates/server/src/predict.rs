@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use axum::response::Response;
 use engine::{
-    CacheUse, Input, Model, Prediction, Priority, ProblemType, Reading, Refused, Rendering,
-    Request, RowError, Scores, Served, Task, Ticket, Timing,
+    CacheUse, Input, Model, Prediction, Priority, ProblemType, PromptPooling, Reading, Refused,
+    Rendering, Request, RowError, Scores, Served, Task, Ticket, Timing,
 };
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -21,7 +21,7 @@ const LONG_BYTES: usize = 16 << 10;
 pub(crate) const MANY_ROWS: usize = 64;
 
 /// How answers are wanted, in the engine's words.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) top_k: Option<usize>,
     pub(crate) threshold: Option<f32>,
@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) aggregation: Option<engine::Aggregation>,
     pub(crate) dimensions: Option<usize>,
     pub(crate) reading: Reading,
+    /// Instead of the model's own; empty for none.
+    pub(crate) prompt: Option<String>,
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,
     pub(crate) cache: CacheUse,
@@ -57,6 +59,7 @@ impl Options {
                 on_long: ask.on_long.map(Into::into),
                 max_tokens: ask.max_tokens,
             },
+            prompt: None,
             priority: ask.priority.map(Into::into).unwrap_or_default(),
             deadline: None,
             cache: match ask.cache {
@@ -115,6 +118,45 @@ impl Options {
         }
     }
 
+    /// Which prompt is meant: words of the request's own, or those that the model has under a name.
+    pub(crate) fn set_prompt(
+        &mut self,
+        prompt: Option<String>,
+        name: Option<&str>,
+        model: &Model,
+    ) -> Result<(), Problem> {
+        let bad = |words: String| Problem::new(Code::BadOption, words);
+        self.prompt = match (prompt, name) {
+            (None, None) => return Ok(()),
+            (Some(_), Some(_)) => {
+                return Err(bad("send `prompt` or `prompt_name`, not both".to_owned()));
+            }
+            (Some(words), None) => Some(words),
+            (None, Some(name)) => {
+                let prompts = model.directory().prompts();
+                let found = prompts.get(name).map(str::to_owned);
+                Some(found.ok_or_else(|| {
+                    let known: Vec<&str> = prompts.names().collect();
+                    let known = match known.is_empty() {
+                        true => "none".to_owned(),
+                        false => known.join(", "),
+                    };
+                    bad(format!(
+                        "`prompt_name` is `{name}`; the model has no such prompt, it has {known}"
+                    ))
+                })?)
+            }
+        };
+        if model.directory().prompt_pooling() == PromptPooling::Excluded {
+            return Err(bad(
+                "this model leaves its prompt out of pooling, which takes one prompt for all requests: choose it \
+                 when the server is started, with --prompt or --prompt-name"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     fn rendering(&self) -> Rendering {
         Rendering {
             top_k: self.top_k,
@@ -152,6 +194,7 @@ pub(crate) fn submit(
         deadline: options.deadline,
         cache: options.cache,
         reading: options.reading,
+        prompt: options.prompt.clone(),
     };
     if bytes > LONG_BYTES {
         tokio::task::block_in_place(|| loaded.service.submit(request))
@@ -290,6 +333,14 @@ const LIMITS: &[(&str, &str)] = &[
     ("queue.entries", "max_queue"),
     ("queue.tokens", "max_queue_tokens"),
     ("queue.bytes", "max_queue_bytes"),
+    // As they stand among the settings.
+    ("limits.requests", "max_requests"),
+    ("limits.texts_per_request", "max_texts"),
+    ("limits.tokens", "max_tokens_in_flight"),
+    ("limits.bytes", "max_bytes_in_flight"),
+    ("batch_rows", "batch_size"),
+    ("max_wait", "max_wait_us"),
+    ("ageing", "ageing_ms"),
     // The request's own, or that of `--default-deadline-ms`.
     ("wait_ms", "deadline_ms"),
 ];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::response::Response;
-use engine::RowError;
+use engine::{RowError, RowLimit};
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 use serde::Serialize;
@@ -11,6 +11,9 @@ use utoipa::ToSchema;
 
 use crate::reply;
 use crate::routes::Protocol;
+
+/// When to try again where nothing tells how long it will take.
+const LATER: Duration = Duration::from_secs(1);
 
 /// Why a request was not answered. Its words are stable: clients may decide by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +50,19 @@ pub enum Code {
     Internal,
     /// The model is known and not loaded, or the server is stopping.
     Unavailable,
-    /// The request's deadline passed before it was computed.
+    /// The request's deadline passed while it waited for a thread: there is more to do than can be done.
     Deadline,
+    /// The request's deadline had passed before it could wait for a thread.
+    Expired,
+    /// A web page of another origin asked for what changes the server.
+    CrossSite,
+    /// The body is compressed in a way that is not read here.
+    UnknownCoding,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 17] = [
+    pub const ALL: [Code; 20] = [
         Code::BadRequest,
         Code::BadOption,
         Code::WrongTask,
@@ -71,6 +80,9 @@ impl Code {
         Code::Internal,
         Code::Unavailable,
         Code::Deadline,
+        Code::Expired,
+        Code::CrossSite,
+        Code::UnknownCoding,
     ];
 
     /// The code as it stands in an answer.
@@ -93,6 +105,9 @@ impl Code {
             Code::Internal => "internal",
             Code::Unavailable => "unavailable",
             Code::Deadline => "deadline",
+            Code::Expired => "expired",
+            Code::CrossSite => "cross_site",
+            Code::UnknownCoding => "unknown_coding",
         }
     }
 
@@ -101,17 +116,18 @@ impl Code {
         match self {
             Code::BadRequest | Code::BadOption | Code::WrongTask => StatusCode::BAD_REQUEST,
             Code::Unauthorized => StatusCode::UNAUTHORIZED,
-            Code::SwitchedOff => StatusCode::FORBIDDEN,
+            Code::SwitchedOff | Code::CrossSite => StatusCode::FORBIDDEN,
             Code::NotFound | Code::UnknownModel => StatusCode::NOT_FOUND,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Code::SlowRequest => StatusCode::REQUEST_TIMEOUT,
             Code::Busy => StatusCode::CONFLICT,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::BadText | Code::LoadFailed => StatusCode::UNPROCESSABLE_ENTITY,
-            Code::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Code::UnknownCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Code::Overloaded | Code::Deadline => StatusCode::TOO_MANY_REQUESTS,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Code::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Code::Expired => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -121,6 +137,7 @@ impl Code {
             engine::codes::TOO_LONG => Code::TooLarge,
             engine::codes::TOKENIZE | engine::codes::WRONG_INPUT => Code::BadText,
             engine::codes::DEADLINE => Code::Deadline,
+            engine::codes::EXPIRED => Code::Expired,
             _ => Code::Internal,
         }
     }
@@ -135,6 +152,12 @@ pub struct Limit {
     pub value: u64,
     /// The most there may be.
     pub most: u64,
+}
+
+impl From<RowLimit> for Limit {
+    fn from(RowLimit { name, value, most }: RowLimit) -> Self {
+        Self { name, value, most }
+    }
 }
 
 /// A request that is not answered, and why.
@@ -211,10 +234,13 @@ impl Problem {
 
     /// Of a request that one failed row spoils.
     pub(crate) fn of_row(row: usize, error: &RowError) -> Self {
+        let code = Code::of_row(error.code);
         Self {
             row: Some(row),
+            limit: error.limit.map(Limit::from),
+            retry_after: (code == Code::Deadline).then_some(LATER),
             ..Self::new(
-                Code::of_row(error.code),
+                code,
                 format!("text {row}: {}: {}", error.code, error.message),
             )
         }
@@ -280,9 +306,9 @@ impl Problem {
 
     fn tei_type(&self) -> &'static str {
         match self.code {
-            Code::Overloaded => "Overloaded",
+            Code::Overloaded | Code::Deadline => "Overloaded",
             Code::BadText => "Tokenizer",
-            Code::Unavailable | Code::Deadline => "Unhealthy",
+            Code::Unavailable | Code::Expired => "Unhealthy",
             Code::Internal => "Backend",
             _ => "Validation",
         }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use axum::response::Response;
 
 use crate::call::Call;
+use crate::handlers::benchmark::{self, BenchmarkAsk};
 use crate::handlers::control::{self, SettingsBody};
 use crate::handlers::stream::{self, Line, LineAnswer};
 use crate::handlers::{oip, openai, own, page, state, tei};
@@ -120,13 +121,14 @@ const INFER: Takes = Takes::Json(&[of::<InferAsk>]);
 const INFERRED: Gives = Gives::Json(&[of::<InferAnswer<'static>>]);
 
 pub(crate) static ROUTES: &[Route] = &[
-    route!(Post "/predict" Own Use own::predict, "Run the model's own task. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiPredict>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiScores<'static>>])),
+    route!(Post "/predict" Own Use own::predict, "Run the model's own task. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiPredict>, of::<TeiEmbed>, of::<TeiRerank>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiScores<'static>>, of::<TeiVectors<'static>>, of::<Vec<TeiRank>>])),
     route!(Post "/embed" Own Use own::embed, "Turn texts into vectors. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiEmbed>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiVectors<'static>>])),
     route!(Post "/classify" Own Use own::classify, "Label texts, or pairs of texts", ASK, Gives::Json(PREDICTIONS)),
     route!(Post "/rerank" Own Use own::rerank, "Score pairs of texts, or passages against a query. With `query` and `texts`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiRerank>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<Vec<TeiRank>>])),
     route!(Post "/tag" Own Use own::tag, "Find named spans in texts", ASK, Gives::Json(PREDICTIONS)),
     route!(Post "/tokenize" Own Use own::tokenize, "Show the tokens of texts. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<TokenizeAsk>, of::<TeiTokenize>]), Gives::Json(&[of::<TokenizeAnswer<'static>>, of::<Vec<Vec<TeiToken>>>])),
     route!(Post "/predict/stream" Own Use stream::predict, "Run the model's own task on JSON Lines, without end and in constant memory; answers come in the lines' order. Options stand in the query", Takes::Lines(of::<Line>), Gives::Lines(of::<LineAnswer<'static>>)),
+    route!(Post "/benchmark" Own Control benchmark::benchmark, "Measure a model on these texts, for some seconds: which token budget, how many threads, what a cache gives. Off unless the server is started with --enable-benchmark; it computes beside what is served, and empties the model's cache in memory", Takes::Json(&[of::<BenchmarkAsk>]), OBJECT),
     route!(Get "/health" Own Open state::ready, "As /health/ready", NONE, OBJECT),
     route!(Get "/health/live" Own Open state::live, "200, or 503 when something hangs that a restart would cure", NONE, OBJECT),
     route!(Get "/health/ready" Own Open state::ready, "200, or 503 while models are loaded, when the server stops, and when something hangs", NONE, OBJECT),
@@ -192,7 +194,8 @@ mod tests {
             assert!(route.words.len() > 5, "{}", route.path);
             // Whatever changes the server needs the right to.
             let changes = matches!(route.method, Method::Delete | Method::Patch)
-                || route.path.ends_with("load");
+                || route.path.ends_with("load")
+                || route.path == "/benchmark";
             assert_eq!(route.access == Access::Control, changes, "{}", route.path);
         }
     }

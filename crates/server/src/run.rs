@@ -40,7 +40,7 @@ pub fn serve(
         };
         tokio::select! {
             ended = running => ended,
-            () = hurried => Ok(Stopped::Late),
+            () = hurried => Ok(Stopped::Hurried),
         }
     });
     // A model that is still being loaded is nobody's any more.

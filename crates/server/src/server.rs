@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
+use crate::connection::Line;
 use crate::gate;
 use crate::models::{ModelSpec, Models};
 use crate::settings::ServerSettings;
@@ -64,6 +65,22 @@ pub enum ServerError {
     System(#[from] io::Error),
 }
 
+/// The routes of a server without its listening, for programs that have their own: every model is loaded first.
+/// What stops such a server, and its TLS, are the program's.
+///
+/// # Errors
+/// If a setting cannot be honoured or a model not be loaded.
+pub async fn router(
+    settings: ServerSettings,
+    models: Vec<ModelSpec>,
+) -> Result<Router, ServerError> {
+    settings.check_bodies().map_err(ServerError::Settings)?;
+    let models = Models::new(settings.threads, models).map_err(ServerError::Settings)?;
+    let app = Arc::new(App::new(settings, models));
+    load_all(&app).await?;
+    Ok(gate::router(app))
+}
+
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
@@ -71,6 +88,8 @@ pub enum Stopped {
     Clean,
     /// Some were not, within [`stop_timeout`](ServerSettings::stop_timeout).
     Late,
+    /// A second signal ended it before they were.
+    Hurried,
 }
 
 /// A server that listens, and does not answer before it [runs](Self::run).
@@ -104,10 +123,8 @@ impl Server {
         settings: ServerSettings,
         models: Vec<ModelSpec>,
     ) -> Result<Self, ServerError> {
+        settings.check().map_err(ServerError::Settings)?;
         let models = Models::new(settings.threads, models).map_err(ServerError::Settings)?;
-        if settings.addresses.is_empty() && settings.sockets.is_empty() {
-            return Err(ServerError::Settings("no address to listen on".to_owned()));
-        }
         let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
         let mut doors = Vec::new();
         for &address in &settings.addresses {
@@ -301,10 +318,31 @@ impl Desk {
     {
         let begun = Instant::now();
         let service = TowerToHyperService::new(self.router.clone());
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection.into_owned()).await {
-            // Mostly clients that went away.
-            gate::unserved(&error, begun.elapsed());
+        let line = Line::new(stream);
+        let other = line.other();
+        let connection = self.builder.serve_connection(TokioIo::new(line), service);
+        let serving = watcher.watch(connection.into_owned());
+        tokio::pin!(serving);
+        // hyper waits for ever for what tells HTTP/2 from 1.1.
+        let first = tokio::select! {
+            biased;
+            ended = &mut serving => Some(ended),
+            () = tokio::time::sleep(self.app.settings.read_timeout) => None,
+        };
+        let ended = match first {
+            Some(ended) => ended,
+            None if other.has_begun() => serving.await,
+            None => {
+                gate::unserved(&"no request came", begun.elapsed());
+                return other.tell_too_slow().await;
+            }
+        };
+        let Err(error) = ended else { return };
+        // Mostly clients that went away.
+        gate::unserved(&error, begun.elapsed());
+        let hyper = error.downcast_ref::<hyper::Error>();
+        if hyper.is_some_and(hyper::Error::is_timeout) {
+            other.tell_too_slow().await;
         }
     }
 }

@@ -19,12 +19,16 @@ pub struct ServerSettings {
     pub admin_keys: Vec<String>,
     /// Whether models may be loaded and unloaded, settings changed and caches cleared.
     pub control: Control,
+    /// Whether models may be measured while they serve.
+    pub benchmarks: Benchmarks,
     /// Origins of web pages that may call the server; `*` for all.
     pub cors_origins: Vec<String>,
     /// Most bytes of a request's body, and of a stream's line.
     pub max_body_bytes: usize,
     /// Most bytes of all bodies in memory at once.
     pub max_body_bytes_in_flight: usize,
+    /// From how many bytes on an answer is compressed for clients that accept it; 0: never.
+    pub compress_from: usize,
     /// Within this a request's head, and then its body, must have arrived.
     pub read_timeout: Duration,
     /// How long requests may take to finish once the server is to stop.
@@ -41,6 +45,15 @@ pub enum Control {
     /// They are, to whoever has the key.
     On,
     /// They answer 403.
+    Off,
+}
+
+/// Whether `/benchmark` is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Benchmarks {
+    /// It is, to whoever may change the server.
+    On,
+    /// It answers 403.
     Off,
 }
 
@@ -62,13 +75,104 @@ impl Default for ServerSettings {
             api_keys: Vec::new(),
             admin_keys: Vec::new(),
             control: Control::On,
+            benchmarks: Benchmarks::Off,
             cors_origins: Vec::new(),
             max_body_bytes: 16 << 20,
             max_body_bytes_in_flight: 256 << 20,
+            compress_from: 64 << 10,
             read_timeout: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(30),
             http_threads: engine::available_threads(),
             threads: engine::available_threads(),
+        }
+    }
+}
+
+impl ServerSettings {
+    /// Refuses what would answer nothing.
+    ///
+    /// # Errors
+    /// The setting by its flag, and what to write instead.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.addresses.is_empty() && self.sockets.is_empty() {
+            return Err("no address to listen on".to_owned());
+        }
+        self.check_bodies()
+    }
+
+    /// The part of it that has nothing to do with listening.
+    pub(crate) fn check_bodies(&self) -> Result<(), String> {
+        let (one, all) = (self.max_body_bytes, self.max_body_bytes_in_flight);
+        if one == 0 {
+            return Err(
+                "--max-body-bytes is 0, which no request fits; write a size such as 16MiB"
+                    .to_owned(),
+            );
+        }
+        if all < one {
+            return Err(format!(
+                "--max-body-bytes-in-flight is {all}, and --max-body-bytes lets a single one have {one}; write at \
+                 least as much"
+            ));
+        }
+        for origin in &self.cors_origins {
+            check_origin(origin)?;
+        }
+        Ok(())
+    }
+}
+
+/// Browsers compare an origin as text: one with a path, or in capitals, would never be met.
+fn check_origin(origin: &str) -> Result<(), String> {
+    let rest = match origin {
+        "*" => return Ok(()),
+        origin => origin.split_once("://"),
+    };
+    let is_one = rest.is_some_and(|(scheme, place)| {
+        let is_scheme = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+        let is_place = |c: char| {
+            !c.is_ascii_uppercase() && (c.is_ascii_alphanumeric() || "-._:[]".contains(c))
+        };
+        scheme.starts_with(|c: char| c.is_ascii_lowercase())
+            && scheme.chars().all(is_scheme)
+            && !place.is_empty()
+            && place.chars().all(is_place)
+    });
+    if is_one {
+        Ok(())
+    } else {
+        Err(format!(
+            "--cors-origins: `{origin}` is no origin; write it as browsers do, such as https://example.org or \
+             http://localhost:3000, or * for all"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page would be refused for ever, because of a slash that its browser does not send.
+    #[test]
+    fn origins_are_as_browsers_write_them() {
+        for good in [
+            "*",
+            "https://example.org",
+            "http://localhost:3000",
+            "http://[::1]:80",
+        ] {
+            assert_eq!(check_origin(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "example.org",
+            "https://",
+            "https://example.org/",
+            "https://Example.org",
+            "://a",
+            "null",
+            "",
+        ] {
+            assert!(check_origin(bad).is_err(), "{bad}");
         }
     }
 }

@@ -122,7 +122,7 @@ pub(crate) struct LimitArgs {
         help_heading = "Limits of the server"
     )]
     pub(crate) max_body_bytes: ByteSize,
-    /// Most bytes of all bodies in memory at once
+    /// Most bytes of all bodies in memory at once; at least --max-body-bytes
     #[arg(
         long,
         value_name = "SIZE",
@@ -145,7 +145,11 @@ pub(crate) struct AccessArgs {
     /// Switch off what changes the server while it runs
     #[arg(long)]
     pub(crate) no_control: bool,
-    /// Origins of web pages that may call the server, separated by commas; * for all
+    /// Open POST /benchmark to whoever may change the server: it measures a model beside what is served
+    #[arg(long)]
+    pub(crate) enable_benchmark: bool,
+    /// Origins of web pages that may call the server, such as https://example.org, separated by commas; * for
+    /// all. Without keys, pages of other origins cannot change the server
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) cors_origins: Vec<String>,
 }
@@ -159,6 +163,9 @@ pub(crate) struct OperationArgs {
     /// Seconds that accepted requests have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) stop_timeout_s: u32,
+    /// Compress answers of at least this size for clients that accept it; off for none
+    #[arg(long, value_name = "SIZE", default_value = "64KiB")]
+    pub(crate) compress_from: ByteSize,
     /// Threads that speak HTTP, beside those that compute; by default as many as compute
     #[arg(long, value_name = "N", value_parser = super::count)]
     pub(crate) http_threads: Option<NonZeroUsize>,

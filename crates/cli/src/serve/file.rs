@@ -29,14 +29,26 @@ pub(super) struct ModelTable {
     pub(super) batch_tokens: Option<usize>,
     pub(super) batch_size: Option<usize>,
     pub(super) max_wait_us: Option<u64>,
+    pub(super) ageing_ms: Option<u64>,
     pub(super) default_deadline_ms: Option<u64>,
     pub(super) max_requests: Option<usize>,
     pub(super) max_texts: Option<usize>,
+    pub(super) max_tokens_in_flight: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    pub(super) max_bytes_in_flight: Option<ByteSize>,
     pub(super) max_queue: Option<usize>,
+    pub(super) max_queue_tokens: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    pub(super) max_queue_bytes: Option<ByteSize>,
 }
 
+/// `"64MiB"`, or a number of bytes.
 fn size<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<ByteSize>, D::Error> {
-    let text = String::deserialize(from)?;
+    let text = match toml::Value::deserialize(from)? {
+        toml::Value::Integer(bytes) => bytes.to_string(),
+        toml::Value::String(text) => text,
+        other => other.to_string(),
+    };
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
@@ -82,6 +94,14 @@ mod tests {
             (good[0].cache, good[1].name.as_deref()),
             (Some(ByteSize(1 << 20)), None)
         );
+        let limits = "max_tokens_in_flight = 5\nmax_bytes_in_flight = \"1KiB\"\nmax_queue_tokens = 6\n\
+                      max_queue_bytes = 7\nageing_ms = 8\n";
+        let limited = parse(&format!("[[model]]\nmodel = \"x\"\n{limits}")).unwrap();
+        assert_eq!(limited[0].max_tokens_in_flight, Some(5));
+        assert_eq!(limited[0].max_bytes_in_flight, Some(ByteSize(1 << 10)));
+        assert_eq!(limited[0].max_queue_tokens, Some(6));
+        assert_eq!(limited[0].max_queue_bytes, Some(ByteSize(7)));
+        assert_eq!(limited[0].ageing_ms, Some(8));
         for (text, words) in [
             ("[[model]]\nname = \"a\"", "model"),
             ("[[model]]\nmodel = \"x\"\nmax_tokns = 3", "max_tokns"),

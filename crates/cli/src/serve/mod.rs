@@ -36,6 +36,9 @@ pub(crate) fn run(
     })?;
     match ended {
         Stopped::Clean => Ok(()),
+        Stopped::Hurried => {
+            bail!("stopped by a second signal, before every accepted request was answered")
+        }
         Stopped::Late => bail!(
             "stopped before every accepted request was answered; give them more time with --stop-timeout-s"
         ),

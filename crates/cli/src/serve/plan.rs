@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use batchwright::{ModelBuilder, Normalize, ServiceSettings, Task, available_threads};
 use clap::ValueEnum;
-use server::{Control, ModelSpec, ServerSettings, TlsFiles};
+use server::{Benchmarks, Control, ModelSpec, ServerSettings, TlsFiles};
 
 use super::file::{self, ModelTable};
 use crate::args::{
@@ -212,10 +212,18 @@ fn of_table(
     if table.default_deadline_ms.is_some() {
         settings.default_deadline = deadline(table.default_deadline_ms);
     }
+    if let Some(ms) = table.ageing_ms {
+        settings.ageing = Duration::from_millis(ms);
+    }
+    let (limits, queue) = (&mut settings.limits, &mut settings.queue);
     for (place, value) in [
-        (&mut settings.limits.requests, table.max_requests),
-        (&mut settings.limits.texts_per_request, table.max_texts),
-        (&mut settings.queue.entries, table.max_queue),
+        (&mut limits.requests, table.max_requests),
+        (&mut limits.texts_per_request, table.max_texts),
+        (&mut limits.tokens, table.max_tokens_in_flight),
+        (&mut limits.bytes, table.max_bytes_in_flight.map(bytes)),
+        (&mut queue.entries, table.max_queue),
+        (&mut queue.tokens, table.max_queue_tokens),
+        (&mut queue.bytes, table.max_queue_bytes.map(bytes)),
     ] {
         *place = value.unwrap_or(*place);
     }
@@ -295,7 +303,13 @@ pub(super) fn settings(
         } else {
             Control::On
         },
+        benchmarks: if args.access.enable_benchmark {
+            Benchmarks::On
+        } else {
+            Benchmarks::Off
+        },
         cors_origins: filled(&args.access.cors_origins),
+        compress_from: bytes(args.operation.compress_from),
         max_body_bytes: bytes(args.limits.max_body_bytes),
         max_body_bytes_in_flight: bytes(args.limits.max_body_bytes_in_flight),
         read_timeout: Duration::from_secs(args.operation.read_timeout_s.into()),

@@ -21,7 +21,8 @@ pub struct Request {
     /// Which requests go before it.
     pub priority: Priority,
     /// When nobody needs the answer any more: rows whose computing has not begun by then are dropped and
-    /// carry [`codes::DEADLINE`](crate::codes::DEADLINE). `None`: the service's own
+    /// carry [`codes::DEADLINE`](crate::codes::DEADLINE), or [`codes::EXPIRED`](crate::codes::EXPIRED) if it had
+    /// passed before they were queued. `None`: the service's own
     /// [`default_deadline`](crate::ServiceSettings::default_deadline).
     pub deadline: Option<Instant>,
     /// Whether known answers are used and new ones kept. Without it, equal rows of other requests are not
@@ -29,6 +30,10 @@ pub struct Request {
     pub cache: CacheUse,
     /// How texts become tokens, where that differs from how the model was loaded.
     pub reading: Reading,
+    /// Words to put before every text instead of the prompt that the model was loaded with; empty ones are
+    /// none. Not for models whose prompt is left out of pooling
+    /// ([`PromptPooling::Excluded`](crate::PromptPooling::Excluded)): there it is not looked at.
+    pub prompt: Option<String>,
 }
 
 impl Request {

@@ -103,6 +103,7 @@ const FAILURES: &[&str] = &[
     codes::NOT_FINITE,
     codes::INTERNAL,
     codes::DEADLINE,
+    codes::EXPIRED,
 ];
 
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use batch::{Entry, Full, Held, Load, Permit};
+use networks::PromptPooling;
 use text::Input;
 
 use super::flights::Waiter;
@@ -74,7 +75,7 @@ impl Shared {
         };
         admit(&mut permit, taken)?;
 
-        let prepared = self.prepare(request.inputs, request.reading);
+        let prepared = self.prepare(request.inputs, request.reading, request.prompt.as_deref());
         let counts = prepared.unique.iter().map(|unique| unique.count).collect();
         let mut missing = Missing {
             rows: Vec::new(),
@@ -113,13 +114,23 @@ impl Shared {
         })
     }
 
-    fn prepare(&self, inputs: Vec<Input>, reading: Reading) -> PreparedWindow {
+    fn prepare(
+        &self,
+        inputs: Vec<Input>,
+        reading: Reading,
+        prompt: Option<&str>,
+    ) -> PreparedWindow {
         let preparer = &self.model.core().preparer;
         let rows = inputs.into_iter().map(Ok).collect();
-        if reading == Reading::default() {
+        let pooled = self.model.directory().prompt_pooling() == PromptPooling::Included;
+        let prompt = prompt.filter(|_| pooled);
+        if reading == Reading::default() && prompt.is_none() {
             return preparer.window(rows);
         }
-        let mut encode = preparer.encode.clone();
+        let mut encode = match prompt {
+            Some(prompt) => preparer.prompted(prompt),
+            None => preparer.encode.clone(),
+        };
         encode.truncate = reading.truncate.unwrap_or(encode.truncate);
         encode.on_long = reading.on_long.unwrap_or(encode.on_long);
         let most = self.model.directory().max_tokens();
@@ -147,7 +158,12 @@ impl Shared {
         let since = Instant::now();
         if missing.deadline.is_some_and(|deadline| deadline <= since) {
             self.counters.accepted();
-            self.fail_late(missing.rows.iter().map(|&(row, _)| (row, pending, since)));
+            let rows = missing.rows.iter().map(|&(row, _)| (row, pending, since));
+            self.fail(
+                rows,
+                codes::EXPIRED,
+                "the deadline had passed before the request could be queued; allow more time",
+            );
             return Ok(Vec::new());
         }
         let arrived = since.saturating_duration_since(self.epoch);
@@ -278,15 +294,21 @@ impl Shared {
         &self,
         rows: impl Iterator<Item = (u32, &'a Arc<Pending>, Instant)>,
     ) {
+        let words = "the deadline passed while this row waited for a thread; allow more time, or send less at once";
+        self.fail(rows, codes::DEADLINE, words);
+    }
+
+    fn fail<'a>(
+        &self,
+        rows: impl Iterator<Item = (u32, &'a Arc<Pending>, Instant)>,
+        code: &'static str,
+        words: &str,
+    ) {
         let now = Instant::now();
         for (row, pending, since) in rows {
-            let error = RowError::new(
-                codes::DEADLINE,
-                "the deadline passed before computing this row began; allow more time, or send less at once",
-            );
             let outcome = Outcome {
                 origin: Origin::Computed,
-                answer: Err(error),
+                answer: Err(RowError::new(code, words)),
             };
             self.deliver(pending, row, outcome, since, now, now);
         }

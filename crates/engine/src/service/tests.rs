@@ -245,7 +245,7 @@ fn late_rows_cost_nothing_and_take_nobody_with_them() {
     }
     gate.open();
     let (past, late) = (past.wait(), late.wait());
-    assert_eq!(error_codes(&past), [Some(codes::DEADLINE)]);
+    assert_eq!(error_codes(&past), [Some(codes::EXPIRED)]);
     // Computing of the first had begun.
     let code = Some(codes::DEADLINE);
     assert_eq!(error_codes(&late), [None, code, code]);
@@ -254,7 +254,8 @@ fn late_rows_cost_nothing_and_take_nobody_with_them() {
     let rows: usize = gate.batches().iter().map(Vec::len).sum();
     assert_eq!(rows, 2);
     let stats = service.stats();
-    assert_eq!(counted(&stats.failures, codes::DEADLINE), 3);
+    assert_eq!(counted(&stats.failures, codes::DEADLINE), 2);
+    assert_eq!(counted(&stats.failures, codes::EXPIRED), 1);
     assert_eq!((stats.rows_computed, stats.rows_shared), (2, 1));
 }
 

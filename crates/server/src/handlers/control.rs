@@ -111,6 +111,10 @@ pub(crate) struct SettingsBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     max_queue_tokens: Option<usize>,
+    /// Most bytes of the tokens that wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    max_queue_bytes: Option<usize>,
 }
 
 fn ms(time: Duration) -> u64 {
@@ -131,6 +135,7 @@ impl SettingsBody {
             max_bytes_in_flight: Some(settings.limits.bytes),
             max_queue: Some(settings.queue.entries),
             max_queue_tokens: Some(settings.queue.tokens),
+            max_queue_bytes: Some(settings.queue.bytes),
         }
     }
 
@@ -159,6 +164,7 @@ impl SettingsBody {
         put(&mut settings.limits.bytes, self.max_bytes_in_flight);
         put(&mut settings.queue.entries, self.max_queue);
         put(&mut settings.queue.tokens, self.max_queue_tokens);
+        put(&mut settings.queue.bytes, self.max_queue_bytes);
     }
 }
 
@@ -171,14 +177,12 @@ pub(crate) async fn settings(mut call: Call) -> Result<Response, Problem> {
         version: query.version.as_deref(),
         task: None,
     })?;
-    let mut settings = loaded.service.settings();
-    body.onto(&mut settings);
-    loaded
-        .service
-        .set(settings)
-        .map_err(|error| Problem::new(Code::BadOption, error.to_string()))?;
-    let now = SettingsBody::of(&loaded.service.settings());
-    Ok(reply::json(reply::to_json(&now)))
+    let slots = call.app.models.named(&loaded.name, Some(&loaded.version))?;
+    let mut now = loaded.service.settings();
+    for slot in slots {
+        now = slot.change(|settings| body.onto(settings))?;
+    }
+    Ok(reply::json(reply::to_json(&SettingsBody::of(&now))))
 }
 
 /// A query that is not understood must not clear more than was meant.

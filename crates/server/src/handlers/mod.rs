@@ -1,5 +1,6 @@
 //! What each route does: parse, ask the engine, render.
 
+pub(crate) mod benchmark;
 pub(crate) mod control;
 pub(crate) mod oip;
 pub(crate) mod openai;

@@ -67,6 +67,8 @@ async fn by_words(mut call: Call, task: Option<Task>) -> Result<Response, Proble
     let mut options = Options::of(&ask);
     options.deadline = ask.deadline_ms.and_then(|ms| call.in_ms(ms));
     options.by_headers(&call, ask.priority.is_some())?;
+    let model = loaded.service.model();
+    options.set_prompt(ask.prompt.take(), ask.prompt_name.as_deref(), model)?;
     let answered = answer(loaded, inputs, &options).await?;
     write(&answered, &options)
 }
@@ -83,6 +85,12 @@ pub(crate) fn inputs(ask: &mut Ask) -> Result<Vec<Input>, Problem> {
         }
         (None, None, None, None) => Err(Problem::bad_request(
             "there is no text; send `text`, `texts`, or `query` with `passages`",
+        )),
+        (None, None, Some(_), None) => Err(Problem::bad_request(
+            "`query` comes alone; send the texts to score against it as `passages`",
+        )),
+        (None, None, None, Some(_)) => Err(Problem::bad_request(
+            "`passages` come alone; send what to score them against as `query`",
         )),
         _ => Err(Problem::bad_request(
             "send one of `text`, `texts`, and `query` with `passages`, not several",
@@ -134,7 +142,11 @@ pub(crate) async fn tokenize(mut call: Call) -> Result<Response, Problem> {
         version: ask.version.as_deref(),
         task: None,
     })?;
-    let results = tokens(&loaded, &inputs, |tokens| TokensAnswer {
+    let mut options = Options::default();
+    let model = loaded.service.model();
+    options.set_prompt(ask.prompt, ask.prompt_name.as_deref(), model)?;
+    let prompt = options.prompt.as_deref();
+    let results = tokens_after(&loaded, prompt, &inputs, |tokens| TokensAnswer {
         count: tokens.ids.len(),
         truncated: tokens.truncated,
         offsets: tokens
@@ -157,10 +169,20 @@ pub(crate) fn tokens<T>(
     inputs: &[Input],
     shown: impl Fn(engine::Tokens) -> T,
 ) -> Result<Vec<T>, Problem> {
+    tokens_after(loaded, None, inputs, shown)
+}
+
+/// The same behind another prompt than the model's own.
+fn tokens_after<T>(
+    loaded: &crate::models::Loaded,
+    prompt: Option<&str>,
+    inputs: &[Input],
+    shown: impl Fn(engine::Tokens) -> T,
+) -> Result<Vec<T>, Problem> {
     let most = loaded.service.settings().limits.texts_per_request;
     if inputs.len() > most {
         return Err(Problem::too_large(
-            "texts_per_request",
+            "max_texts",
             inputs.len(),
             most,
             "the texts",
@@ -168,7 +190,10 @@ pub(crate) fn tokens<T>(
     }
     let model = loaded.service.model();
     let all = inputs.iter().enumerate().map(|(row, input)| {
-        let tokens = model.tokenize(input);
+        let tokens = match prompt {
+            Some(prompt) => model.tokenize_with_prompt(input, prompt),
+            None => model.tokenize(input),
+        };
         tokens
             .map(&shown)
             .map_err(|error| Problem::of_row(row, &error))

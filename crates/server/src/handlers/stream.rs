@@ -9,7 +9,6 @@ use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use engine::{Input, Refused, RowError, Ticket};
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
 use hyper::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -18,17 +17,20 @@ use utoipa::ToSchema;
 
 use super::own;
 use crate::app::App;
-use crate::call::{Call, from_json, words};
+use crate::call::{Call, from_json};
 use crate::models::{Loaded, Pick};
 use crate::permits::Held;
 use crate::predict::{self, Options};
-use crate::problem::Problem;
+use crate::problem::{Code, Limit, Problem};
 use crate::reply;
-use crate::wire::own::{Ask, RowAnswer};
+use crate::upload::Upload;
+use crate::wire::own::{Ask, RowAnswer, RowProblem};
 use crate::wire::rows::Row;
 
-/// Lines that are handed to the model together.
+/// Lines that are handed to the model together, where the limits admit so many.
 const LINES: usize = 32;
+/// Bytes of lines that are handed to it together, unless a single one has more.
+const LINE_BYTES: usize = 1 << 20;
 /// Such groups that may be on their way: enough to fill batches, few enough to be small.
 const GROUPS: usize = 16;
 /// How long the model is left alone when it has no room.
@@ -61,12 +63,26 @@ pub(crate) struct LineAnswer<'a> {
     #[schema(value_type = Option<Object>)]
     id: Option<&'a RawValue>,
     #[serde(flatten)]
-    row: RowAnswer<'a>,
+    row: &'a RowAnswer<'a>,
+}
+
+/// A line that has been read.
+struct Entry {
+    id: Option<String>,
+    input: Result<Input, Fault>,
+    bytes: usize,
+}
+
+/// Why a line has no answer.
+struct Fault {
+    code: &'static str,
+    message: String,
+    limit: Option<Limit>,
 }
 
 /// Lines that go through the model together, and what is to stand before their answers.
 struct Group {
-    lines: Vec<(Option<String>, Result<(), RowError>)>,
+    lines: Vec<(Option<String>, Result<(), Fault>)>,
     ticket: Option<Ticket>,
     _held: Held,
 }
@@ -78,11 +94,54 @@ struct Stream {
     options: Options,
     out: mpsc::Sender<Result<Bytes, std::io::Error>>,
     groups: VecDeque<Group>,
+    /// How many lines the limits admit together, as far as has been seen.
+    most_lines: usize,
     /// Lines read, for messages.
     read: u64,
 }
 
-pub(crate) async fn predict(call: Call) -> Result<Response, Problem> {
+/// Nobody listens any more.
+struct Gone;
+
+/// Why a stream ends early.
+enum End {
+    Gone,
+    Broken(Problem),
+}
+
+impl From<Gone> for End {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<Problem> for End {
+    fn from(problem: Problem) -> Self {
+        Self::Broken(problem)
+    }
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Self {
+            code: problem.code.name(),
+            message: problem.message,
+            limit: problem.limit,
+        }
+    }
+}
+
+impl From<RowError> for Fault {
+    fn from(error: RowError) -> Self {
+        Self {
+            code: error.code,
+            message: error.message,
+            limit: error.limit.map(Limit::from),
+        }
+    }
+}
+
+pub(crate) async fn predict(mut call: Call) -> Result<Response, Problem> {
     let mut ask: Ask = call.query()?;
     if own::inputs(&mut ask).is_ok() {
         return Err(Problem::bad_request(
@@ -98,7 +157,9 @@ pub(crate) async fn predict(call: Call) -> Result<Response, Problem> {
     options.by_headers(&call, ask.priority.is_some())?;
     // A stream has no end that could be late.
     options.deadline = None;
-    options.check(loaded.service.model())?;
+    let model = loaded.service.model();
+    options.set_prompt(ask.prompt.take(), ask.prompt_name.as_deref(), model)?;
+    options.check(model)?;
     // One piece is in the channel, one is being sent: a client that does not read stops the stream.
     let (out, answers) = mpsc::channel(1);
     let stream = Stream {
@@ -107,15 +168,17 @@ pub(crate) async fn predict(call: Call) -> Result<Response, Problem> {
         options,
         out,
         groups: VecDeque::new(),
+        most_lines: LINES,
         read: 0,
     };
     let running = call.app.streams.track();
-    let body = call
-        .body
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+    let upload = call
+        .upload
+        .get_mut()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
     tokio::spawn(async move {
-        stream.run(body).await;
+        stream.run(upload).await;
         drop(running);
     });
     let pieces = futures_util::stream::unfold(answers, |mut answers| async {
@@ -126,174 +189,244 @@ pub(crate) async fn predict(call: Call) -> Result<Response, Problem> {
 }
 
 impl Stream {
-    async fn run(mut self, mut body: Body) {
-        if let Err(problem) = self.pass(&mut body).await {
+    async fn run(mut self, mut upload: Upload) {
+        let ended = self.pass(&mut upload).await;
+        // What has not been read has nobody who wants it: the connection ends with the stream.
+        upload.give_up();
+        if let Err(End::Broken(problem)) = ended {
             // The status is long sent: the last line says what happened, and the chunked body ends broken,
             // so that nobody takes a part for the whole.
-            let error = RowError::new(problem.code.name(), problem.message.clone());
+            let words = problem.message.clone();
             let mut line = Vec::new();
-            write(&mut line, None, &Err(error), &self);
+            write(&mut line, None, &RowAnswer::from(&Fault::from(problem)));
             let _ = self.out.send(Ok(line.into())).await;
-            let _ = self
-                .out
-                .send(Err(std::io::Error::other(problem.message)))
-                .await;
+            let _ = self.out.send(Err(std::io::Error::other(words))).await;
         }
     }
 
-    async fn pass(&mut self, body: &mut Body) -> Result<(), Problem> {
+    async fn pass(&mut self, upload: &mut Upload) -> Result<(), End> {
         let most = self.app.settings.max_body_bytes;
         let mut rest = BytesMut::new();
-        let mut lines: Vec<Bytes> = Vec::new();
+        // Bytes of a line that is too long to be kept, so far.
+        let mut skipped = 0;
+        let mut entries = Vec::new();
         loop {
             // Answers that are there go out before more is read.
-            let frame = tokio::select! {
+            let data = tokio::select! {
                 biased;
                 sent = front(&mut self.groups), if !self.groups.is_empty() => {
-                    if !self.send(sent).await {
-                        return Ok(());
-                    }
+                    self.send(sent).await?;
                     continue;
                 }
-                frame = body.frame(), if self.groups.len() < GROUPS => frame,
+                data = upload.next(), if self.groups.len() < GROUPS => data?,
             };
-            let Some(frame) = frame else { break };
-            let frame = frame.map_err(|error| {
-                Problem::bad_request(format!("the body broke off: {}", words(&error)))
-            })?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
+            let Some(data) = data else { break };
             // What was searched before has no end of a line.
             let mut searched = rest.len();
             rest.extend_from_slice(&data);
             while let Some(end) = rest[searched..].iter().position(|&byte| byte == b'\n') {
-                lines.push(rest.split_to(searched + end + 1).freeze());
+                let line = rest.split_to(searched + end + 1);
                 searched = 0;
-            }
-            if rest.len() > most {
-                return Err(Problem::too_large(
-                    "max_body_bytes",
-                    rest.len(),
-                    most,
-                    "a line's bytes",
-                ));
-            }
-            let limits = self.loaded.service.settings().limits;
-            for group in lines.chunks(LINES.min(limits.texts_per_request.max(1))) {
-                if !self.push(group).await? {
-                    return Ok(());
+                let length = std::mem::take(&mut skipped) + line.len();
+                if length > most {
+                    self.read += 1;
+                    entries.push(too_long(length, most));
+                } else {
+                    entries.extend(self.entry(&line));
                 }
             }
-            lines.clear();
+            if skipped + rest.len() > most {
+                skipped += rest.len();
+                rest.clear();
+            }
+            self.push(&mut entries).await?;
         }
-        if !rest.is_empty() && !self.push(&[rest.freeze()]).await? {
-            return Ok(());
+        if skipped > 0 {
+            entries.push(too_long(skipped + rest.len(), most));
+        } else {
+            entries.extend(self.entry(&rest));
         }
+        self.push(&mut entries).await?;
         while !self.groups.is_empty() {
-            let served = front(&mut self.groups).await;
-            if !self.send(served).await {
-                return Ok(());
+            self.send_front().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a line; an empty one is none.
+    fn entry(&mut self, line: &[u8]) -> Option<Entry> {
+        let line = line.trim_ascii();
+        self.read += 1;
+        if line.is_empty() {
+            return None;
+        }
+        let (id, input) = match from_json::<Line>(line) {
+            Ok(Line::Bare(row)) => (None, Ok(row.into())),
+            Ok(Line::Named(NamedLine { id, text })) => {
+                (id.map(|id| id.to_string()), Ok(text.into()))
+            }
+            Err(mut problem) => {
+                let place = format!("line {}", self.read);
+                problem.message = problem.message.replacen("the body", &place, 1);
+                (None, Err(problem.into()))
+            }
+        };
+        Some(Entry {
+            id,
+            input,
+            bytes: line.len(),
+        })
+    }
+
+    /// Hands lines to the model, as many together as the limits admit, waiting for room.
+    async fn push(&mut self, entries: &mut Vec<Entry>) -> Result<(), End> {
+        let mut waiting: VecDeque<Entry> = entries.drain(..).collect();
+        while !waiting.is_empty() {
+            let texts = self.loaded.service.settings().limits.texts_per_request;
+            let most = self.most_lines.min(texts).max(1);
+            let mut bytes = 0;
+            let fits = waiting.iter().take(most).take_while(|entry| {
+                bytes += entry.bytes;
+                bytes <= LINE_BYTES
+            });
+            let lines = fits.count().max(1);
+            let group: Vec<Entry> = waiting.drain(..lines).collect();
+            if let Some(refused) = self.enter(group).await? {
+                // In halves: what does not fit by itself has no answer, whatever else there is.
+                self.most_lines = (refused.len() / 2).max(1);
+                for entry in refused.into_iter().rev() {
+                    waiting.push_front(entry);
+                }
+            } else if self.most_lines < LINES {
+                // The next lines may be shorter, or the limits be changed.
+                self.most_lines += 1;
             }
         }
         Ok(())
     }
 
-    /// Hands lines to the model, waiting for room. `false` once nobody listens.
-    async fn push(&mut self, lines: &[Bytes]) -> Result<bool, Problem> {
+    /// Hands lines to the model together; gives them back if the limits never admit so many. One line that is
+    /// too large by itself has an error for an answer.
+    async fn enter(&mut self, entries: Vec<Entry>) -> Result<Option<Vec<Entry>>, End> {
         while self.groups.len() >= GROUPS {
-            let served = front(&mut self.groups).await;
-            if !self.send(served).await {
-                return Ok(false);
-            }
+            self.send_front().await?;
         }
-        let mut inputs: Vec<Input> = Vec::with_capacity(lines.len());
-        let mut group = Vec::with_capacity(lines.len());
-        let mut bytes = 0;
-        for line in lines {
-            self.read += 1;
-            let line = line.trim_ascii();
-            if line.is_empty() {
-                continue;
-            }
-            bytes += line.len();
-            let (id, row) = match from_json::<Line>(line) {
-                Ok(Line::Bare(row)) => (None, Ok(row)),
-                Ok(Line::Named(NamedLine { id, text })) => (id.map(|id| id.to_string()), Ok(text)),
-                Err(problem) => {
-                    let words = problem
-                        .message
-                        .replace("the body:", &format!("line {}:", self.read));
-                    (None, Err(RowError::new("bad_request", words)))
-                }
-            };
-            group.push((id, row.map(|row| inputs.push(row.into()))));
-        }
-        if group.is_empty() {
-            return Ok(true);
-        }
-        let held = self.room(bytes).await;
-        let Some(held) = held else { return Ok(false) };
-        let ticket = match inputs.is_empty() {
-            true => None,
-            false => match self.submit(inputs).await? {
-                Some(ticket) => Some(ticket),
-                None => return Ok(false),
-            },
+        let held = self
+            .room(entries.iter().map(|entry| entry.bytes).sum())
+            .await?;
+        let inputs: Vec<Input> = entries
+            .iter()
+            .filter_map(|entry| entry.input.as_ref().ok().cloned())
+            .collect();
+        let count = inputs.len();
+        let submitted = match inputs.is_empty() {
+            true => Ok(None),
+            false => self.submit(inputs).await?.map(Some),
         };
+        let (ticket, refusal) = match submitted {
+            Ok(ticket) => (ticket, None),
+            Err(problem) if problem.code != Code::TooLarge => return Err(problem.into()),
+            Err(_) if count > 1 => return Ok(Some(entries)),
+            Err(problem) => (None, Some(problem)),
+        };
+        let lines = entries.into_iter().map(|Entry { id, input, .. }| {
+            let line = match (input, &refusal) {
+                (Ok(_), None) => Ok(()),
+                (Ok(_), Some(problem)) => Err(problem.clone().into()),
+                (Err(fault), _) => Err(fault),
+            };
+            (id, line)
+        });
         self.groups.push_back(Group {
-            lines: group,
+            lines: lines.collect(),
             ticket,
             _held: held,
         });
-        Ok(true)
+        Ok(None)
     }
 
-    async fn room(&self, bytes: usize) -> Option<Held> {
+    async fn room(&mut self, bytes: usize) -> Result<Held, Gone> {
         loop {
             match self.app.body_bytes.hold(bytes) {
-                Ok(held) => return Some(held),
-                Err(_) if self.out.is_closed() => return None,
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Ok(held) => return Ok(held),
+                Err(_) => self.pause().await?,
             }
         }
     }
 
     /// The back-pressure of a full queue is passed on to whoever sends: nothing is read meanwhile.
-    async fn submit(&mut self, inputs: Vec<Input>) -> Result<Option<Ticket>, Problem> {
+    async fn submit(&mut self, inputs: Vec<Input>) -> Result<Result<Ticket, Problem>, Gone> {
         loop {
             match predict::submit(&self.loaded, inputs.clone(), &self.options) {
-                Ok(ticket) => return Ok(Some(ticket)),
-                Err(Refused::TooMany { .. }) if !self.out.is_closed() => {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(Refused::TooMany { .. }) => return Ok(None),
-                Err(why) => return Err(predict::refused(why)),
+                Ok(ticket) => return Ok(Ok(ticket)),
+                Err(Refused::TooMany { .. }) => self.pause().await?,
+                Err(why) => return Ok(Err(predict::refused(why))),
             }
         }
     }
 
-    /// Sends the answers of a group. `false` once nobody listens.
-    async fn send(&mut self, (group, served): (Group, Option<engine::Served>)) -> bool {
+    /// Waits until there may be room: this stream's own answers take some as long as they are not sent.
+    async fn pause(&mut self) -> Result<(), Gone> {
+        if !self.groups.is_empty() {
+            return self.send_front().await;
+        }
+        if self.out.is_closed() {
+            return Err(Gone);
+        }
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
+    }
+
+    async fn send_front(&mut self) -> Result<(), Gone> {
+        let served = front(&mut self.groups).await;
+        self.send(served).await
+    }
+
+    /// Sends the answers of a group.
+    async fn send(&mut self, (group, served): (Group, Option<engine::Served>)) -> Result<(), Gone> {
         let answered =
             served.map(|served| predict::render(Arc::clone(&self.loaded), served, &self.options));
         let mut rows = answered
             .into_iter()
             .flat_map(|answered| answered.predictions);
+        let columns = self.options.columns(self.loaded.service.model());
         let mut text = Vec::with_capacity(group.lines.len() * 64);
         for (id, line) in &group.lines {
-            let row = match line {
-                Ok(()) => rows.next().unwrap_or_else(|| {
-                    Err(RowError::new(
-                        engine::codes::INTERNAL,
-                        "no answer was given for this line",
-                    ))
-                }),
-                Err(error) => Err(error.clone()),
-            };
-            write(&mut text, id.as_deref(), &row, self);
+            match line {
+                Ok(()) => {
+                    let row = rows.next().unwrap_or_else(|| {
+                        Err(RowError::new(
+                            engine::codes::INTERNAL,
+                            "no answer was given for this line",
+                        ))
+                    });
+                    write(&mut text, id.as_deref(), &RowAnswer::of(&row, columns));
+                }
+                Err(fault) => write(&mut text, id.as_deref(), &fault.into()),
+            }
         }
-        self.out.send(Ok(text.into())).await.is_ok()
+        self.out.send(Ok(text.into())).await.map_err(|_| Gone)
+    }
+}
+
+fn too_long(length: usize, most: usize) -> Entry {
+    let problem = Problem::too_large("max_body_bytes", length, most, "a line's bytes");
+    Entry {
+        id: None,
+        input: Err(problem.into()),
+        bytes: 0,
+    }
+}
+
+impl<'a> From<&'a Fault> for RowAnswer<'a> {
+    fn from(fault: &'a Fault) -> Self {
+        RowAnswer::Failed {
+            error: RowProblem {
+                code: fault.code,
+                message: &fault.message,
+                limit: fault.limit.clone(),
+            },
+        }
     }
 }
 
@@ -313,17 +446,11 @@ async fn front(groups: &mut VecDeque<Group>) -> (Group, Option<engine::Served>) 
     }
 }
 
-fn write(
-    text: &mut Vec<u8>,
-    id: Option<&str>,
-    row: &Result<engine::Prediction, RowError>,
-    stream: &Stream,
-) {
-    let columns = stream.options.columns(stream.loaded.service.model());
+fn write(text: &mut Vec<u8>, id: Option<&str>, row: &RowAnswer<'_>) {
     let id = id.and_then(|id| RawValue::from_string(id.to_owned()).ok());
     let line = LineAnswer {
         id: id.as_deref(),
-        row: RowAnswer::of(row, columns),
+        row,
     };
     // Into memory, and no map has keys but strings: it cannot fail.
     let _ = serde_json::to_writer(&mut *text, &line);

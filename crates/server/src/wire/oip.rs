@@ -87,7 +87,7 @@ pub(crate) struct OutputAnswer<'a> {
     #[schema(value_type = Option<Object>)]
     pub(crate) parameters: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<Value>>)]
     pub(crate) data: Option<&'a Values>,
 }
 

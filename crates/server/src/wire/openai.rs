@@ -67,11 +67,22 @@ pub(crate) struct EmbeddingsAnswer<'a> {
 pub(crate) struct EmbeddingAnswer<'a> {
     pub(crate) object: &'static str,
     pub(crate) index: usize,
+    #[schema(value_type = VectorSchema)]
     pub(crate) embedding: VectorAnswer<'a>,
 }
 
-/// A vector, as it was asked for.
+/// A vector as it stands in the document.
 #[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is there for its schema alone")]
+pub(crate) enum VectorSchema {
+    /// Numbers.
+    Float(Vec<f32>),
+    /// Base64 of little-endian f32.
+    Base64(String),
+}
+
+/// A vector, as it was asked for.
 pub(crate) enum VectorAnswer<'a> {
     Float(&'a [f32]),
     Base64(&'a [f32]),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::rows::Row;
+use crate::problem::Limit;
 
 /// What is asked: texts, and options as in the command line. Also the query of `/predict/stream`, which
 /// takes the options alone.
@@ -42,6 +43,10 @@ pub(crate) struct Ask {
     /// Most tokens of a text, special ones included.
     #[schema(minimum = 1)]
     pub(crate) max_tokens: Option<usize>,
+    /// Words to put before every text, instead of the prompt that the model is served with; empty for none.
+    pub(crate) prompt: Option<String>,
+    /// The same by the name that the model has for it.
+    pub(crate) prompt_name: Option<String>,
     /// Whether known answers are used and new ones kept.
     pub(crate) cache: Option<bool>,
     /// Which requests go before others.
@@ -163,7 +168,9 @@ pub(crate) enum RowAnswer<'a> {
     Vector { embedding: &'a [f32] },
     /// Of a model whose labels exclude each other; null where none reaches the threshold.
     Label {
+        #[schema(required)]
         label: Option<&'a str>,
+        #[schema(required)]
         score: Option<f32>,
     },
     /// Of other classifiers, or with `top_k`.
@@ -182,11 +189,14 @@ pub(crate) enum RowAnswer<'a> {
 /// Why a text has no answer.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RowProblem<'a> {
-    /// Stable, for programs: `too_long`, `tokenize`, `wrong_input`, `not_finite`, `deadline`, `internal`;
-    /// in a stream also `bad_request`.
+    /// Stable, for programs: `too_long`, `tokenize`, `wrong_input`, `not_finite`, `deadline`, `expired`,
+    /// `internal`; in a stream also `bad_request` and `too_large`.
     pub(crate) code: &'a str,
     /// For people.
     pub(crate) message: &'a str,
+    /// The limit that the text is beyond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<Limit>,
 }
 
 /// A named part of a text.
@@ -247,6 +257,7 @@ impl<'a> RowAnswer<'a> {
                 error: RowProblem {
                     code: error.code,
                     message: &error.message,
+                    limit: error.limit.map(Limit::from),
                 },
             },
         }
@@ -269,6 +280,12 @@ pub(crate) struct TokenizeAsk {
     /// Several texts, or pairs of texts.
     #[serde(default)]
     pub(crate) texts: Option<Vec<Row>>,
+    /// Words to put before every text, instead of the prompt that the model is served with; empty for none.
+    #[serde(default)]
+    pub(crate) prompt: Option<String>,
+    /// The same by the name that the model has for it.
+    #[serde(default)]
+    pub(crate) prompt_name: Option<String>,
 }
 
 /// Tokens of each text.

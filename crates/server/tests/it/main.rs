@@ -7,8 +7,11 @@
 )]
 
 mod client;
+mod compressed;
 mod errors;
+mod measuring;
 mod own;
 mod protocols;
+mod refusals;
 mod running;
 mod streams;

@@ -1,7 +1,7 @@
 //! The server's own routes.
 
 use engine::{Input, Prediction};
-use serde_json::json;
+use serde_json::{Value, json};
 use testing::golden::Golden;
 
 use crate::client::{Running, bits, builder, floats};
@@ -238,4 +238,52 @@ fn times_ids_and_traces_stand_in_the_headers() {
         .map(|_| server.get("/health").headers["x-request-id"].clone())
         .collect();
     assert_ne!(others[0], others[1]);
+}
+
+/// Queries and passages of one model, which want different words before them, would need two servers.
+#[test]
+fn prompts_are_chosen_by_request() {
+    let server = Running::of(&[("m", "bert-embed")]);
+    let ask = |body: Value| {
+        let got = server.post("/embed", &body).json(200);
+        got["results"][0]["embedding"].clone()
+    };
+    let plain = ask(json!({"text": "query: turn on the lights"}));
+    assert_eq!(
+        ask(json!({"text": "turn on the lights", "prompt": "query: "})),
+        plain
+    );
+    assert_ne!(ask(json!({"text": "turn on the lights"})), plain);
+    assert_eq!(
+        ask(json!({"text": "query: turn on the lights", "prompt": ""})),
+        plain
+    );
+    let tokens =
+        |body: Value| server.post("/tokenize", &body).json(200)["results"][0]["ids"].clone();
+    assert_eq!(
+        tokens(json!({"text": "lights", "prompt": "query: "})),
+        tokens(json!({"text": "query: lights"}))
+    );
+    let lines = server.ask(
+        "POST",
+        "/predict/stream?prompt=query:%20",
+        &[],
+        b"\"turn on the lights\"",
+    );
+    let line: Value = serde_json::from_slice(&lines.body).unwrap();
+    assert_eq!(line["embedding"], plain);
+    for (body, words) in [
+        (
+            json!({"text": "a", "prompt_name": "nobody's"}),
+            "no such prompt",
+        ),
+        (
+            json!({"text": "a", "prompt_name": "a", "prompt": "b"}),
+            "not both",
+        ),
+    ] {
+        let got = server.post("/embed", &body);
+        assert!(got.text().contains(words), "{}", got.text());
+        assert_eq!(got.code(400), "bad_option");
+    }
 }

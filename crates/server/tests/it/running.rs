@@ -148,11 +148,26 @@ fn settings_change_while_it_runs() {
             .code(413),
         "too_large"
     );
-    assert_eq!(change(json!({"max_texts": 0})).code(400), "bad_option");
+    let zero = change(json!({"max_texts": 0}));
+    assert!(zero.text().contains("`max_texts` is 0"), "{}", zero.text());
+    assert_eq!(zero.code(400), "bad_option");
+    let long = change(json!({"max_wait_us": 4_000_000_000_u64}));
+    assert!(
+        long.text().contains("`max_wait_us` is 4000 s"),
+        "{}",
+        long.text()
+    );
     assert_eq!(change(json!({"max_text": 1})).code(400), "bad_request");
     server
         .post("/embed", &json!({"texts": ["a", "b"]}))
         .json(200);
+    // They are the model's place's, not the load's.
+    server.post("/models/m/load", &json!({})).json(200);
+    let settings = &server.get("/models/m").json(200)["versions"][0]["settings"];
+    assert_eq!(
+        (&settings["max_wait_us"], &settings["max_texts"]),
+        (&json!(100), &json!(2))
+    );
 }
 
 /// Accepted requests would be lost at every deployment.

@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 
+use batchwright_server::ServerSettings;
 use serde_json::{Value, json};
 
-use crate::client::{Running, bits, builder, floats};
+use crate::client::{Running, bits, builder, floats, settings, spec};
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines()
@@ -129,4 +130,82 @@ fn a_broken_stream_does_not_end_as_if_it_were_whole() {
         "{}",
         String::from_utf8_lossy(&all)
     );
+}
+
+/// Limits that keep a server small would break every stream, or hold it for ever.
+#[test]
+fn streams_fit_into_whatever_the_limits_admit() {
+    let long = "turn on all of the lights ".repeat(4);
+    let mut body = String::new();
+    for row in 0..200 {
+        let text = if row == 100 {
+            &long
+        } else {
+            "turn on the lights"
+        };
+        body.push_str(&json!({"id": row, "text": format!("{text} {row}")}).to_string());
+        body.push('\n');
+    }
+    type Limit = fn(&mut engine::ServiceSettings);
+    let limits: [(&str, Limit); 6] = [
+        ("max_tokens_in_flight", |settings| {
+            settings.limits.tokens = 20
+        }),
+        ("max_queue_tokens", |settings| settings.queue.tokens = 20),
+        ("max_bytes_in_flight", |settings| {
+            settings.limits.bytes = 520
+        }),
+        ("max_queue_bytes", |settings| settings.queue.bytes = 80),
+        ("", |settings| settings.queue.entries = 1),
+        ("", |settings| settings.limits.requests = 1),
+    ];
+    for (name, limit) in limits {
+        let mut spec = spec("m", "bert-embed");
+        limit(&mut spec.settings);
+        let server = Running::with(settings(), vec![spec]);
+        let got = server.ask("POST", "/predict/stream?cache=false", &[], body.as_bytes());
+        let answers = lines(&got.text());
+        assert_eq!(answers.len(), 200, "{name}");
+        for (row, answer) in answers.iter().enumerate() {
+            assert_eq!(answer["id"], row);
+            if row == 100 && !name.is_empty() {
+                assert_eq!(answer["error"]["code"], "too_large", "{name} {answer}");
+                assert_eq!(answer["error"]["limit"]["name"], name, "{answer}");
+            } else {
+                assert!(answer["embedding"].is_array(), "{name} {answer}");
+            }
+        }
+    }
+}
+
+/// One line without an end would cost all others their answers.
+#[test]
+fn a_line_that_is_too_long_costs_no_other() {
+    let settings = ServerSettings {
+        max_body_bytes: 1_000,
+        max_body_bytes_in_flight: 2_000,
+        ..settings()
+    };
+    let server = Running::with(settings, vec![spec("m", "bert-embed")]);
+    let long = "x".repeat(500_000);
+    let whole = format!(
+        "\"a\"\n\"{long}\"\n\"b\"\n\"{}\"\n\"{long}\"",
+        "y".repeat(900)
+    );
+    let got = server.ask("POST", "/predict/stream", &[], whole.as_bytes());
+    let answers = lines(&got.text());
+    assert_eq!(answers.len(), 5);
+    for (row, answer) in answers.iter().enumerate() {
+        if row == 1 || row == 4 {
+            let limit = &answer["error"]["limit"];
+            assert_eq!(answer["error"]["code"], "too_large");
+            assert_eq!(
+                (&limit["name"], &limit["most"]),
+                (&json!("max_body_bytes"), &json!(1_000))
+            );
+            assert!(limit["value"].as_u64().unwrap() > 500_000, "{limit}");
+        } else {
+            assert!(answer["embedding"].is_array(), "{row} {answer}");
+        }
+    }
 }

@@ -1,0 +1,263 @@
+//! Compressed bodies: read as gzip, deflate and zstd, written as gzip and zstd.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use flate2::{Decompress, FlushDecompress, Status};
+use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation};
+
+use crate::problem::Problem;
+
+/// Most bytes that are unpacked at a time.
+const PIECE: usize = 64 << 10;
+/// The widest window that zstd may ask to be kept, as RFC 8878 recommends for what strangers send: 8 MiB.
+const ZSTD_WINDOW_LOG: u32 = 23;
+/// As large as deflate's window can be.
+const DEFLATE_WINDOW_BITS: u8 = 15;
+/// The fastest: bodies are written once and read once.
+const LEVEL: i32 = 1;
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Deflate,
+    Zstd,
+}
+
+impl Coding {
+    /// By its name in a header.
+    pub(crate) fn named(name: &[u8]) -> Option<Self> {
+        let is = |known: &str| name.trim_ascii().eq_ignore_ascii_case(known.as_bytes());
+        match () {
+            () if is("gzip") || is("x-gzip") => Some(Self::Gzip),
+            () if is("deflate") => Some(Self::Deflate),
+            () if is("zstd") => Some(Self::Zstd),
+            () => None,
+        }
+    }
+
+    /// The one of those that are written here that `Accept-Encoding` likes best; zstd where it likes both.
+    pub(crate) fn accepted(header: &[u8]) -> Option<Self> {
+        let mut best: Option<(f32, Self)> = None;
+        for part in header.split(|&byte| byte == b',') {
+            let mut words = part.split(|&byte| byte == b';');
+            let coding = words.next().and_then(Self::named);
+            let Some(coding @ (Self::Gzip | Self::Zstd)) = coding else {
+                continue;
+            };
+            let weight = words.find_map(|word| word.trim_ascii().strip_prefix(b"q="));
+            let weight = weight.map_or(Some(1.0), |weight| {
+                std::str::from_utf8(weight).ok()?.trim().parse().ok()
+            });
+            let weight: f32 = weight.unwrap_or(0.0);
+            let is_better = best.is_none_or(|(before, _)| {
+                weight > before || (weight == before && coding == Self::Zstd)
+            });
+            if weight > 0.0 && is_better {
+                best = Some((weight, coding));
+            }
+        }
+        best.map(|(_, coding)| coding)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// The bytes, compressed.
+    pub(crate) fn pack(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let into = Vec::with_capacity(bytes.len() / 2);
+        match self {
+            Self::Zstd => zstd::stream::encode_all(bytes, LEVEL),
+            Self::Gzip => {
+                let level = flate2::Compression::new(LEVEL as u32);
+                let mut packer = flate2::write::GzEncoder::new(into, level);
+                packer.write_all(bytes)?;
+                packer.finish()
+            }
+            Self::Deflate => {
+                let level = flate2::Compression::new(LEVEL as u32);
+                let mut packer = flate2::write::ZlibEncoder::new(into, level);
+                packer.write_all(bytes)?;
+                packer.finish()
+            }
+        }
+    }
+}
+
+/// Unpacks a body piece by piece: what comes out is bounded by whoever asks for it.
+pub(crate) struct Unpacker {
+    coding: Coding,
+    how: How,
+    /// Between two members or frames, where a body may end.
+    is_whole: bool,
+    /// More may come out without anything going in.
+    is_full: bool,
+    piece: Vec<u8>,
+}
+
+enum How {
+    Deflate(Decompress),
+    Zstd(ZstdDecoder<'static>),
+    /// The library refused to begin.
+    Broken,
+}
+
+impl Unpacker {
+    pub(crate) fn new(coding: Coding) -> Self {
+        Self {
+            coding,
+            how: How::new(coding),
+            // Nothing at all is no compressed body.
+            is_whole: false,
+            is_full: false,
+            piece: vec![0; PIECE],
+        }
+    }
+
+    /// Unpacks some of the bytes and takes them off; nothing comes out where more are needed first.
+    pub(crate) fn next(&mut self, packed: &mut Bytes) -> Result<Bytes, Problem> {
+        if self.is_whole && !packed.is_empty() {
+            // Another member: some programs write several.
+            self.how = How::new(self.coding);
+            self.is_whole = false;
+        }
+        let (read, written) = match &mut self.how {
+            How::Deflate(unpacker) => {
+                let before = (unpacker.total_in(), unpacker.total_out());
+                let status = unpacker
+                    .decompress(packed, &mut self.piece, FlushDecompress::None)
+                    .map_err(|error| damaged(self.coding, &error))?;
+                self.is_whole = status == Status::StreamEnd;
+                (
+                    (unpacker.total_in() - before.0) as usize,
+                    (unpacker.total_out() - before.1) as usize,
+                )
+            }
+            How::Zstd(unpacker) => {
+                let status = unpacker
+                    .run_on_buffers(packed, &mut self.piece)
+                    .map_err(|error| damaged(self.coding, &error))?;
+                self.is_whole = status.remaining == 0;
+                (status.bytes_read, status.bytes_written)
+            }
+            How::Broken => return Err(damaged(self.coding, &"it cannot be unpacked")),
+        };
+        self.is_full = written == self.piece.len() && !self.is_whole;
+        if read == 0 && written == 0 && !self.is_whole && !packed.is_empty() {
+            return Err(damaged(self.coding, &"it makes no sense"));
+        }
+        let _ = packed.split_to(read.min(packed.len()));
+        Ok(Bytes::copy_from_slice(&self.piece[..written]))
+    }
+
+    /// Whether it has something to give without being given more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Whether a body may end here.
+    pub(crate) fn end(&self) -> Result<(), Problem> {
+        if self.is_whole {
+            Ok(())
+        } else {
+            Err(damaged(self.coding, &"it ends too early"))
+        }
+    }
+}
+
+impl How {
+    fn new(coding: Coding) -> Self {
+        match coding {
+            Coding::Gzip => Self::Deflate(Decompress::new_gzip(DEFLATE_WINDOW_BITS)),
+            Coding::Deflate => Self::Deflate(Decompress::new(true)),
+            Coding::Zstd => {
+                let begun = ZstdDecoder::new().and_then(|mut unpacker| {
+                    unpacker.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG))?;
+                    Ok(unpacker)
+                });
+                begun.map_or(Self::Broken, Self::Zstd)
+            }
+        }
+    }
+}
+
+fn damaged(coding: Coding, why: &dyn std::fmt::Display) -> Problem {
+    Problem::bad_request(format!("the body is no {}: {why}", coding.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Coding; 3] = [Coding::Gzip, Coding::Deflate, Coding::Zstd];
+
+    fn unpack(coding: Coding, packed: &[u8], step: usize) -> Result<Vec<u8>, Problem> {
+        let mut unpacker = Unpacker::new(coding);
+        let mut all = Vec::new();
+        for part in packed.chunks(step) {
+            let mut part = Bytes::copy_from_slice(part);
+            while !part.is_empty() || unpacker.is_full() {
+                let piece = unpacker.next(&mut part)?;
+                assert!(piece.len() <= PIECE);
+                all.extend_from_slice(&piece);
+            }
+        }
+        unpacker.end().map(|()| all)
+    }
+
+    /// Other texts would be answered than were sent, or damage be taken for a whole body.
+    #[test]
+    fn what_was_packed_comes_back_and_damage_is_an_error() {
+        let mut text = b"turn on the lights, ".repeat(20_000);
+        text.extend((0..2_000_u32).flat_map(u32::to_le_bytes));
+        for coding in ALL {
+            let packed = coding.pack(&text).unwrap();
+            assert!(packed.len() < text.len() / 4);
+            for step in [1, 7, 4_096, usize::MAX] {
+                assert_eq!(unpack(coding, &packed, step).unwrap(), text, "{coding:?}");
+            }
+            for cut in [0, 1, packed.len() / 2, packed.len() - 1] {
+                assert!(
+                    unpack(coding, &packed[..cut], 1_000).is_err(),
+                    "{coding:?} {cut}"
+                );
+            }
+            assert!(unpack(coding, b"{\"text\": \"a\"}", 100).is_err());
+            let twice = [packed.clone(), packed].concat();
+            let whole = [text.clone(), text.clone()].concat();
+            assert_eq!(unpack(coding, &twice, 1_000).unwrap(), whole, "{coding:?}");
+        }
+    }
+
+    /// A small body would fill the memory before anybody looks at its size.
+    #[test]
+    fn a_bomb_comes_out_in_pieces() {
+        for coding in ALL {
+            let mut packed = Bytes::from(coding.pack(&vec![0; 8 << 20]).unwrap());
+            let piece = Unpacker::new(coding).next(&mut packed).unwrap();
+            assert!(piece.len() <= PIECE, "{coding:?}");
+        }
+    }
+
+    /// A client would get what it cannot read.
+    #[test]
+    fn the_best_accepted_coding_is_found() {
+        for (header, coding) in [
+            ("gzip, deflate", Some(Coding::Gzip)),
+            ("gzip, deflate, br, zstd", Some(Coding::Zstd)),
+            ("gzip;q=1.0, zstd;q=0.5", Some(Coding::Gzip)),
+            ("gzip;q=0", None),
+            ("identity", None),
+            ("zstd;q=x", None),
+            ("", None),
+        ] {
+            assert_eq!(Coding::accepted(header.as_bytes()), coding, "{header}");
+        }
+    }
+}
