@@ -15,6 +15,7 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::app::App;
 use crate::call::Call;
+use crate::grpc::Counted;
 use crate::problem::{Code, Problem};
 use crate::routes::{Access, Method, ROUTES, Route, protocol_of};
 use crate::settings::Control;
@@ -86,7 +87,8 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
     let marks = Marks::of(&app, &parts.headers);
     let (method, version) = (parts.method.clone(), parts.version);
     let path = parts.uri.path();
-    let protocol = route.map_or_else(|| protocol_of(path), |route| route.protocol);
+    let stray = || protocol_of(path, &parts.headers);
+    let protocol = route.map_or_else(stray, |route| route.protocol);
     // The path is the client's own words: only where somebody reads it.
     let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
     let outcome = match (route, places) {
@@ -120,7 +122,10 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let took = arrived.elapsed();
-    let status = response.status().as_u16();
+    let status = match response.extensions().get::<Counted>() {
+        Some(Counted(status)) => *status,
+        None => response.status().as_u16(),
+    };
     app.metrics.count(at.unwrap_or(ROUTES.len()), status, took);
     if let Some(path) = logged {
         tracing::debug!(

@@ -39,6 +39,7 @@
 mod app;
 mod call;
 mod gate;
+mod grpc;
 mod handlers;
 mod metrics;
 mod models;

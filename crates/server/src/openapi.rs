@@ -37,7 +37,7 @@ pub(crate) fn of<T: ToSchema>(into: &mut Components) -> Value {
 pub(crate) fn document() -> Bytes {
     let mut components = Components::default();
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in described() {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.name().to_lowercase()] = operation(route, &mut components);
     }
@@ -54,6 +54,13 @@ pub(crate) fn document() -> Bytes {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }))
+}
+
+/// The routes that HTTP alone can be used for.
+fn described() -> impl Iterator<Item = &'static Route> {
+    ROUTES
+        .iter()
+        .filter(|route| route.protocol != Protocol::Grpc)
 }
 
 fn description() -> String {
@@ -91,6 +98,7 @@ fn operation(route: &Route, components: &mut Components) -> Value {
             Protocol::OpenAi => "OpenAI",
             Protocol::OpenInference => "Open Inference Protocol",
             Protocol::TextEmbeddings => "Text Embeddings Inference",
+            Protocol::Grpc => "gRPC",
         }],
         "parameters": parameters(route, components),
         "responses": {
@@ -181,7 +189,7 @@ mod tests {
     #[test]
     fn every_route_is_described_and_every_reference_leads_somewhere() {
         let document: Value = serde_json::from_slice(&document()).unwrap();
-        for route in ROUTES {
+        for route in described() {
             let operation = &document["paths"][route.path][route.method.name().to_lowercase()];
             assert_eq!(operation["summary"], route.words, "{}", route.path);
         }

@@ -9,6 +9,7 @@ use hyper::header::{self, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::grpc;
 use crate::reply;
 use crate::routes::Protocol;
 
@@ -233,6 +234,7 @@ impl Problem {
     /// The answer, in the shape of `route`'s protocol unless the problem knows better.
     pub(crate) fn respond(&self, route: Protocol) -> Response {
         let body = match self.protocol.unwrap_or(route) {
+            Protocol::Grpc => return grpc::refuse(self),
             Protocol::Own => reply::to_json(&ErrorAnswer {
                 error: ErrorBody {
                     code: self.code.name(),

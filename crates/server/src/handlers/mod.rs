@@ -1,6 +1,7 @@
 //! What each route does: parse, ask the engine, render.
 
 pub(crate) mod control;
+pub(crate) mod grpc;
 pub(crate) mod oip;
 pub(crate) mod openai;
 pub(crate) mod own;

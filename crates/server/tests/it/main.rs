@@ -8,6 +8,7 @@
 
 mod client;
 mod errors;
+mod grpc;
 mod own;
 mod protocols;
 mod running;
