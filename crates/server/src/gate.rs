@@ -19,6 +19,7 @@ use crate::grpc::Counted;
 use crate::problem::{Code, Problem};
 use crate::routes::{Access, Method, ROUTES, Route, protocol_of};
 use crate::settings::Control;
+use crate::traces::{Outcome, Spent, Trace};
 
 const REQUEST_ID: &str = "x-request-id";
 /// Those of a client that are longer are not passed on.
@@ -86,6 +87,8 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
     let (parts, body) = request.into_parts();
     let marks = Marks::of(&app, &parts.headers);
     let (method, version) = (parts.method.clone(), parts.version);
+    let traces = app.traces.as_ref();
+    let trace = traces.and_then(|traces| traces.begin(marks.trace.as_ref(), marks.state.as_ref()));
     let path = parts.uri.path();
     let stray = || protocol_of(path, &parts.headers);
     let protocol = route.map_or_else(stray, |route| route.protocol);
@@ -128,10 +131,24 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
     };
     app.metrics.count(at.unwrap_or(ROUTES.len()), status, took);
     if let Some(path) = logged {
+        let own = trace.as_ref().map(Trace::id);
+        let trace_id = own.as_deref().unwrap_or(marks.trace_id());
         tracing::debug!(
-            request_id = marks.id(), trace_id = marks.trace_id(), %method, path, status,
-            micros = took.as_micros() as u64, "request"
+            request_id = marks.id(), trace_id, %method, path, status, micros = took.as_micros() as u64, "request"
         );
+    }
+    if let (Some(traces), Some(trace)) = (traces, trace) {
+        let outcome = Outcome {
+            route,
+            method,
+            version,
+            request_id: marks.id,
+            status,
+            arrived,
+            took,
+            spent: response.extensions_mut().remove::<Spent>(),
+        };
+        traces.end(trace, outcome);
     }
     response
 }

@@ -54,10 +54,11 @@ mod server;
 mod settings;
 mod tally;
 mod tls;
+mod traces;
 mod wire;
 
 pub use models::ModelSpec;
 pub use problem::{Code, Limit, Problem};
 pub use run::serve;
 pub use server::{Server, ServerError, Stopped};
-pub use settings::{Control, ServerSettings, TlsFiles};
+pub use settings::{Control, OtlpSettings, Sampling, ServerSettings, TlsFiles};

@@ -312,6 +312,7 @@ const DISTRIBUTIONS: &[Distribution] = &[
 pub(crate) fn prometheus(app: &App) -> String {
     let mut page = Page::default();
     http(&mut page, app);
+    spans(&mut page, app);
     let models: Vec<_> = app
         .models
         .loaded()
@@ -421,6 +422,20 @@ fn http(page: &mut Page, app: &App) {
     ] {
         page.family(name, "gauge", help);
         page.sample(name, &[], value as f64);
+    }
+}
+
+/// Only where traces are wanted.
+fn spans(page: &mut Page, app: &App) {
+    let Some(traces) = &app.traces else { return };
+    let name = "batchwright_spans_total";
+    page.family(
+        name,
+        "counter",
+        "Spans of traces: sent, dropped because the queue was full, or not taken by the collector",
+    );
+    for (outcome, count) in traces.counts() {
+        page.sample(name, &[("outcome", outcome)], count as f64);
     }
 }
 

@@ -13,6 +13,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::models::Loaded;
 use crate::problem::{Code, Limit, Problem};
+use crate::traces::Spent;
 use crate::wire::own::{Ask, Columns};
 
 /// Requests with more bytes of text than this are tokenised where they hold up no other.
@@ -32,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,
     pub(crate) cache: CacheUse,
+    /// Whether somebody wants to know what it cost beyond the headers.
+    pub(crate) is_traced: bool,
 }
 
 /// What came of a request.
@@ -41,6 +44,8 @@ pub(crate) struct Answered {
     pub(crate) timing: Timing,
     pub(crate) tokens: u64,
     pub(crate) cached: usize,
+    /// When the texts were handed to the model, where that is traced.
+    submitted: Option<Instant>,
 }
 
 impl Options {
@@ -59,6 +64,7 @@ impl Options {
             },
             priority: ask.priority.map(Into::into).unwrap_or_default(),
             deadline: None,
+            is_traced: false,
             cache: match ask.cache {
                 Some(false) => CacheUse::No,
                 _ => CacheUse::Yes,
@@ -172,8 +178,12 @@ pub(crate) async fn answer(
         ));
     }
     options.check(loaded.service.model())?;
+    let submitted = options.is_traced.then(Instant::now);
     let served = submit(&loaded, inputs, options).map_err(refused)?.await;
-    Ok(render(loaded, served, options))
+    Ok(Answered {
+        submitted,
+        ..render(loaded, served, options)
+    })
 }
 
 /// Makes predictions of answers, and counts them.
@@ -202,6 +212,7 @@ pub(crate) fn render(loaded: Arc<Loaded>, served: Served, options: &Options) -> 
         timing,
         tokens,
         cached,
+        submitted: None,
     }
 }
 
@@ -247,6 +258,7 @@ impl Answered {
             loaded: Arc::clone(&self.loaded),
             timing: self.timing,
             tokens: self.tokens,
+            submitted: self.submitted,
         }
     }
 }
@@ -256,11 +268,20 @@ pub(crate) struct Receipt {
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) timing: Timing,
     pub(crate) tokens: u64,
+    submitted: Option<Instant>,
 }
 
 impl Receipt {
-    /// Puts it into a response's headers: times in microseconds.
+    /// Puts it into a response's headers, times in microseconds; and beside them for the gate, where it is traced.
     pub(crate) fn on(&self, mut response: Response) -> Response {
+        if let Some(submitted) = self.submitted {
+            response.extensions_mut().insert(Spent {
+                loaded: Arc::clone(&self.loaded),
+                submitted,
+                timing: self.timing,
+                tokens: self.tokens,
+            });
+        }
         let headers = response.headers_mut();
         let Timing {
             prepare,
@@ -342,6 +363,7 @@ impl Options {
         call: &crate::call::Call,
         priority_is_said: bool,
     ) -> Result<(), Problem> {
+        self.is_traced = call.app.traces.is_some();
         let deadline = call.deadline()?;
         self.deadline = self.deadline.or(deadline);
         let priority = call.priority()?;

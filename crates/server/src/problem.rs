@@ -154,6 +154,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// The shape of the answer, if not that of the route.
     pub(crate) protocol: Option<Protocol>,
+    /// What Text Embeddings Inference calls it, if not what the code is called there.
+    pub(crate) tei_type: Option<&'static str>,
 }
 
 /// The shape of this server's own errors.
@@ -186,6 +188,7 @@ impl Problem {
             row: None,
             retry_after: None,
             protocol: None,
+            tei_type: None,
         }
     }
 
@@ -281,6 +284,9 @@ impl Problem {
     }
 
     fn tei_type(&self) -> &'static str {
+        if let Some(name) = self.tei_type {
+            return name;
+        }
         match self.code {
             Code::Overloaded => "Overloaded",
             Code::BadText => "Tokenizer",

@@ -18,7 +18,8 @@ use crate::wire::oip::{InferAnswer, InferAsk};
 use crate::wire::openai::{EmbeddingsAnswer, EmbeddingsAsk};
 use crate::wire::own::{Ask, PredictAnswer, TokenizeAnswer, TokenizeAsk};
 use crate::wire::tei::{
-    TeiEmbed, TeiPredict, TeiRank, TeiRerank, TeiScores, TeiToken, TeiTokenize, TeiVectors,
+    TeiEmbed, TeiPredict, TeiRank, TeiRerank, TeiScores, TeiSimilarity, TeiToken, TeiTokenize,
+    TeiVectors,
 };
 
 /// Whose words a route speaks; errors have its shape.
@@ -182,6 +183,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route!(Post "/v2/repository/models/{name}/load" OpenInference Control oip::load, "As /models/{name}/load", NONE, OBJECT),
     route!(Post "/v2/repository/models/{name}/unload" OpenInference Control oip::unload, "As /models/{name}/unload", NONE, OBJECT),
     route!(Get "/info" TextEmbeddings Use tei::info, "The model that answers where none is named, as Text Embeddings Inference shows it", NONE, OBJECT),
+    route!(Post "/similarity" TextEmbeddings Use tei::similarity, "How near sentences are to one, by the cosine of their vectors", Takes::Json(&[of::<TeiSimilarity>]), Gives::Json(&[of::<Vec<f32>>])),
     route!(Post "/" TextEmbeddings Use tei::root, "The model's own task, with the bodies of Text Embeddings Inference", Takes::Json(&[of::<TeiEmbed>, of::<TeiPredict>, of::<TeiRerank>]), Gives::Json(&[of::<TeiVectors<'static>>, of::<TeiScores<'static>>, of::<Vec<TeiRank>>])),
     method!("/inference.GRPCInferenceService/ServerLive" Open grpc::server_live, "As /health/live"),
     method!("/inference.GRPCInferenceService/ServerReady" Open grpc::server_ready, "As /health/ready"),

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use server::{Control, ModelSpec, ServerSettings, TlsFiles};
 
 use super::file::{self, ModelTable};
+use super::otlp;
 use crate::args::{
     ByteSize, GeneralArgs, LimitArgs, OnLongName, PoolingName, PrecisionName, ServeArgs,
     TruncateName, Typed,
@@ -305,6 +306,7 @@ pub(super) fn settings(
             .http_threads
             .map_or(threads, NonZeroUsize::get),
         threads,
+        otlp: otlp::settings(&args.operation, |name| std::env::var(name).ok())?,
     })
 }
 
