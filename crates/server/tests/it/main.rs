@@ -13,3 +13,4 @@ mod own;
 mod protocols;
 mod running;
 mod streams;
+mod traces;
