@@ -159,7 +159,8 @@ pub(crate) fn submit(
         cache: options.cache,
         reading: options.reading,
     };
-    if bytes > LONG_BYTES {
+    // So is the lookup in a cache that waits for another process.
+    if bytes > LONG_BYTES || loaded.service.model().shares_cache() {
         tokio::task::block_in_place(|| loaded.service.submit(request))
     } else {
         loaded.service.submit(request)

@@ -42,6 +42,10 @@ pub(crate) struct ServeArgs {
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+    /// Share answers with other servers through this Redis or Valkey, such as redis://localhost:6379; one that is away or
+    /// slow fails no request. Its password is better said in BATCHWRIGHT_CACHE_REDIS
+    #[arg(long, value_name = "URL", help_heading = "Cache")]
+    pub(crate) cache_redis: Option<String>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
     #[command(flatten)]

@@ -100,6 +100,9 @@ fn builder(
             .cache_dir(directory)
             .cache_dir_bytes(args.cache.cache_dir_limit.0);
     }
+    if let Some(url) = &args.cache_redis {
+        builder = builder.cache_redis(url);
+    }
     Ok(cached(builder, args.cache.cache))
 }
 
