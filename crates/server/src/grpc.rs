@@ -33,6 +33,8 @@ const ENCODING: &str = "grpc-encoding";
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 /// For clients that try again by themselves: so many milliseconds later.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// Messages stand in headers, of which clients take some kilobytes; and may repeat the client's own words.
+const LONGEST_MESSAGE: usize = 1_024;
 
 /// Whether a request is gRPC's, whatever its path.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -288,7 +290,12 @@ fn status(problem: &Problem) -> Status {
     if let Some(wait) = problem.retry_after {
         details.set_retry_info(Some(wait));
     }
-    let mut status = Status::with_error_details(code(problem.code), problem.to_string(), details);
+    let mut message = problem.to_string();
+    if message.len() > LONGEST_MESSAGE {
+        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
+        message.push('…');
+    }
+    let mut status = Status::with_error_details(code(problem.code), message, details);
     if let Some(wait) = problem.retry_after {
         let ms = wait.as_millis().clamp(1, i32::MAX as u128) as i32;
         status.metadata_mut().insert(PUSHBACK, ms.into());

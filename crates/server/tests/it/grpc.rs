@@ -434,6 +434,13 @@ fn problems_are_statuses_with_the_stable_code() {
         );
         assert!(status.message().contains(words), "{status:?}");
     }
+    // Its own words come back only as far as a header holds them.
+    let long = client.infer(ask(&"ß".repeat(1_500), &[])).unwrap_err();
+    assert_eq!(
+        (long.code(), reason(&long).as_str()),
+        (Code::NotFound, "unknown_model")
+    );
+    assert!(long.message().len() < 1_100, "{long:?}");
     // A method that is not there, and a message that is none.
     let astray = client.ask::<_, Nothing>(
         "/inference.GRPCInferenceService/LogSettings",
@@ -466,7 +473,7 @@ fn problems_are_statuses_with_the_stable_code() {
     assert!(got.headers["grpc-message"].contains("HTTP/2"), "{got:?}");
     assert_eq!(client.infer(ask("m", &[good])).unwrap().outputs.len(), 1);
     let page = server.get("/metrics").text();
-    for (code, count) in [(200, 1), (404, 1), (413, 1), (504, 1)] {
+    for (code, count) in [(200, 1), (404, 2), (413, 1), (504, 1)] {
         let line = format!("{{route=\"{INFER}\",method=\"POST\",code=\"{code}\"}} {count}");
         assert!(page.contains(&line), "{line}\n{page}");
     }
