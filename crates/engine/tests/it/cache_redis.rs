@@ -154,31 +154,27 @@ fn what_one_model_computed_another_finds_bit_for_bit() {
     until(&other, &texts, &expected, |stats| {
         stats.hits >= distinct as u64
     });
-    // Under other options it is another answer.
-    let golden = Golden::load("bert-embed");
-    let short = builder(&golden)
-        .max_tokens(4)
-        .cache_redis(&stand_in.url)
-        .load()
-        .unwrap();
-    let cut = builder(&golden)
-        .max_tokens(4)
-        .load()
-        .unwrap()
-        .embed(&texts)
-        .unwrap();
-    let cut: Vec<_> = cut.iter().map(|vector| bits(vector)).collect();
-    until(&short, &texts, &cut, |stats| stats.misses > 0);
-    assert_eq!(remote(&short).hits, 0);
-    // What was damaged is computed.
+    // Another model has answers of its own.
+    let golden = Golden::load("mpnet-embed");
+    let mpnet = builder(&golden).load().unwrap().embed(&texts).unwrap();
+    let mpnet: Vec<_> = mpnet.iter().map(|vector| bits(vector)).collect();
+    let third = builder(&golden).cache_redis(&stand_in.url).load().unwrap();
+    until(&third, &texts, &mpnet, |stats| {
+        stats.written > 0 && stats.hits > 0
+    });
+    // What was damaged is computed. Nothing of the fourth model is on its way to be written any more.
+    let fourth = stand_in.model();
+    until(&fourth, &texts, &expected, |stats| {
+        stats.hits > 0 && stats.written + stats.dropped == stats.skipped
+    });
     for value in stand_in.values.lock().unwrap().values_mut() {
         *value.last_mut().unwrap() ^= 1;
     }
-    let third = stand_in.model();
-    until(&third, &texts, &expected, |stats| {
-        stats.misses >= distinct as u64
+    let before = remote(&fourth);
+    until(&fourth, &texts, &expected, |stats| {
+        stats.misses > before.misses
     });
-    // The answers of one scope go, and no others.
+    // The answers of one model go, and no others.
     let cached = stand_in.values.lock().unwrap().len();
     one.clear_cache().unwrap();
     let left = stand_in.values.lock().unwrap().len();
