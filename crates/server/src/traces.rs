@@ -43,7 +43,7 @@ const LONGEST_ANSWER: u64 = 1 << 20;
 /// Decides which requests are traced, and takes them when they are done.
 pub(crate) struct Traces {
     sampling: Sampling,
-    queue: ArcSwapOption<SyncSender<Finished>>,
+    queue: ArcSwapOption<SyncSender<Box<Finished>>>,
     counts: Arc<Counts>,
     /// Tells when the thread has sent everything.
     done: Mutex<Receiver<()>>,
@@ -142,7 +142,7 @@ impl Traces {
 
     /// Hands a request over. Never waits.
     pub(crate) fn end(&self, trace: Trace, outcome: Outcome) {
-        let finished = Finished { trace, outcome };
+        let finished = Box::new(Finished { trace, outcome });
         let queue = self.queue.load();
         let unsent = match queue.as_ref().map(|queue| queue.try_send(finished)) {
             Some(Ok(())) | None => return,
@@ -284,7 +284,7 @@ impl HttpClient for Client {
 /// Sends until nobody can hand anything over any more, and everything is sent.
 fn send_all(
     exporter: &SpanExporter,
-    finished: &Receiver<Finished>,
+    finished: &Receiver<Box<Finished>>,
     delay: Duration,
     counts: &Counts,
 ) {
