@@ -1,10 +1,12 @@
-"""Real clients against a running server: their answers must be those of the command line, bit for bit.
+"""Real clients against a server: their answers must be those of the command line, bit for bit.
 
+    python benches/clients/check.py [--batchwright target/debug/batchwright]
     python benches/clients/check.py --url http://localhost:8003 --model all-MiniLM-L6-v2 [--name NAME]
-        [--batchwright target/release/batchwright] [--api-key KEY] [--schema-examples N]
+        [--classifier NAME=MODEL] [--api-key KEY] [--schema-examples N]
 
-The server serves MODEL, a model that embeds, under NAME. The same MODEL embeds the same texts offline, and
-every value that `tritonclient`, `openai` and `huggingface_hub` bring back is compared with it as 32 bits.
+Without `--url` it starts a server of its own, with the tiny models of the tests. With it, that server serves
+MODEL, a model that embeds, under NAME. The same MODEL embeds the same texts offline, and every value that
+`tritonclient` (HTTP and gRPC), `openai` and `huggingface_hub` bring back is compared with it as 32 bits.
 With `--schema-examples`, `schemathesis` then asks every route of the OpenAPI document so many things that it
 makes up, good and bad: no answer may be a 5xx, and each must be one that the document has. The server must
 then have been started for this: it is asked to load its models and to change their settings too.
@@ -13,10 +15,15 @@ Exit code 1 if anything differs.
 """
 
 import argparse
+import contextlib
 import json
+import os
+import queue
+import signal
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -33,15 +40,46 @@ TEXTS = [
 ]
 
 
-def offline(args):
-    """The vectors of the command line."""
+# The tiny models of the tests.
+GOLDEN = Path(__file__).parents[2] / "crates/testing/golden"
+
+
+def offline(args, task, model, *options):
+    """The rows of the command line."""
     with tempfile.TemporaryDirectory() as name:
         given, made = Path(name) / "in.jsonl", Path(name) / "out.jsonl"
         given.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
-        command = [args.batchwright, "embed", given, "-m", args.model, "-o", made, "--quiet"]
+        command = [args.batchwright, task, given, "-m", model, "-o", made, "--quiet", *options]
         subprocess.run(command, check=True)
-        rows = [json.loads(line) for line in made.read_text().splitlines()]
-    return np.array([row["embedding"] for row in rows], dtype=np.float32)
+        return [json.loads(line) for line in made.read_text().splitlines()]
+
+
+@contextlib.contextmanager
+def own_server(args):
+    """A server of the tiny models on a free port. It must end well once it is told to."""
+    args.model, args.name, args.api_key = GOLDEN / "bert-embed", "search", "a key"
+    args.classifier = f"mood={GOLDEN / 'bert-classify'}"
+    command = [args.batchwright, "serve", "--port", "0", "--threads", "2", "-m", f"search={args.model}",
+               "-m", args.classifier, "-m", f"rank={GOLDEN / 'bert-rerank'}"]
+    environment = {**os.environ, "BATCHWRIGHT_API_KEYS": args.api_key}
+    with tempfile.TemporaryFile("w+") as log:
+        server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        try:
+            for line in server.stderr:
+                log.write(line)
+                if line.startswith("listening on "):
+                    args.url = line.split()[2]
+                if line.rstrip().endswith("ready"):
+                    break
+            else:
+                log.seek(0)
+                sys.exit(f"the server did not start:\n{log.read()}")
+            yield
+            server.send_signal(signal.SIGTERM)
+            _, rest = server.communicate(timeout=60)
+            assert server.returncode == 0, f"the server ended with {server.returncode}:\n{rest}"
+        finally:
+            server.kill()
 
 
 def same(name, found, wanted):
@@ -100,6 +138,65 @@ def triton(args, wanted):
         assert error.status() == "404", error
 
 
+def triton_grpc(args, wanted):
+    import grpc
+    import tritonclient.grpc as triton
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    address = urlparse(args.url).netloc
+    said = {"authorization": f"Bearer {args.api_key}"} if args.api_key else {}
+    with grpc.insecure_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for service in ["", "inference.GRPCInferenceService", args.name]:
+            answer = health.Check(health_pb2.HealthCheckRequest(service=service))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING, service
+    client = triton.InferenceServerClient(address)
+    assert client.is_server_live(headers=said) and client.is_server_ready(headers=said)
+    assert client.is_model_ready(args.name, headers=said)
+    assert client.get_server_metadata(headers=said).name == "batchwright"
+    metadata = client.get_model_metadata(args.name, headers=said)
+    assert [(entry.name, entry.datatype) for entry in metadata.inputs] == [("text", "BYTES")], metadata
+    assert list(metadata.outputs[0].shape) == [-1, wanted.shape[1]], metadata
+    config = client.get_model_config(args.name, headers=said).config
+    assert (config.name, config.output[0].dims[0]) == (args.name, wanted.shape[1]), config
+    index = client.get_model_repository_index(headers=said).models
+    assert args.name in [model.name for model in index if model.state == "READY"], index
+    texts = np.array([text.encode() for text in TEXTS], dtype=np.object_)
+    given = triton.InferInput("text", [len(TEXTS)], "BYTES").set_data_from_numpy(texts)
+    output = triton.InferRequestedOutput("embedding")
+    for compression in [None, "gzip"]:
+        answer = client.infer(args.name, [given], outputs=[output], request_id="7", headers=said,
+                              compression_algorithm=compression, priority=1, timeout=60_000_000, client_timeout=60)
+        assert answer.get_response().id == "7"
+        same(f"tritonclient.grpc, {compression or 'plain'}", answer.as_numpy("embedding"), wanted)
+
+    found = queue.Queue()
+    client.start_stream(callback=lambda result, error: found.put((result, error)), headers=said)
+    for row in range(len(TEXTS)):
+        one = triton.InferInput("text", [1], "BYTES").set_data_from_numpy(texts[row : row + 1])
+        client.async_stream_infer(args.name, [one], request_id=str(row))
+    rows = []
+    for row in range(len(TEXTS)):
+        result, error = found.get(timeout=60)
+        assert error is None and result.get_response().id == str(row), (row, error)
+        rows.append(result.as_numpy("embedding"))
+    client.stop_stream()
+    same("tritonclient.grpc, stream", np.concatenate(rows), wanted)
+    statistics = client.get_inference_statistics(args.name, headers=said).model_stats[0]
+    assert statistics.inference_stats.success.count > len(TEXTS), statistics
+    for name, options, code in [
+        ("no such model", {}, "StatusCode.NOT_FOUND"),
+        (args.name, {"outputs": [triton.InferRequestedOutput("no such output")]}, "StatusCode.INVALID_ARGUMENT"),
+    ] + ([(args.name, {"headers": {}}, "StatusCode.UNAUTHENTICATED")] if args.api_key else []):
+        try:
+            client.infer(name, [given], **{"headers": said, **options})
+            raise AssertionError(f"tritonclient.grpc: no error for {name}, {options}")
+        except triton.InferenceServerException as error:
+            assert error.status() == code, error
+    client.close()
+    print("  grpc_health, metadata, configuration, statistics, index, errors")
+
+
 def openai(args, wanted):
     import openai
 
@@ -135,6 +232,24 @@ def hugging_face(args, wanted):
         client = InferenceClient(model=place, token=args.api_key or None, timeout=60)
         found = [client.feature_extraction(text) for text in TEXTS]
         same(f"huggingface_hub, {urlparse(place).path or '/'}", np.concatenate(found), wanted)
+    # Of vectors that have length 1 or not.
+    lengths = np.linalg.norm(wanted, axis=1)
+    cosines = (wanted[1:] @ wanted[0]) / (lengths[1:] * lengths[0])
+    client = InferenceClient(model=f"{args.url}/similarity", token=args.api_key or None, timeout=60)
+    found = client.sentence_similarity(TEXTS[0], TEXTS[1:])
+    assert np.allclose(found, cosines, atol=1e-5), (found, cosines)
+    print(f"  huggingface_hub, /similarity: {len(found)} cosines")
+    if args.classifier:
+        name, model = args.classifier.split("=", 1)
+        client = InferenceClient(model=f"{args.url}/predict", token=args.api_key or None, timeout=60)
+        for text, row in zip(TEXTS, offline(args, "classify", model, "--top-k", "1")):
+            best = client.text_classification(text)
+            # The client gives the first of what it is given, in a list or not.
+            best = best[0] if isinstance(best, list) else best
+            score = np.float32(row["scores"][0] if "scores" in row else row["score"])
+            label = row["labels"][0] if "labels" in row else row["label"]
+            assert (best.label, np.float32(best.score)) == (label, score), (text, best, row)
+        print(f"  huggingface_hub, /predict of {name}: {len(TEXTS)} labels and scores, the same bits")
 
 
 def schema(args):
@@ -156,26 +271,42 @@ def headers(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="http://localhost:8003")
-    parser.add_argument("--model", default="all-MiniLM-L6-v2", help="as for `batchwright embed -m`")
-    parser.add_argument("--name", help="the server's name for it; by default the last part of MODEL")
-    parser.add_argument("--batchwright", default="target/release/batchwright")
+    parser.add_argument("--url", help="of a server that is there already; without it, one is started")
+    parser.add_argument("--model", default="all-MiniLM-L6-v2", help="with --url: as for `batchwright embed -m`")
+    parser.add_argument("--name", help="with --url: the server's name for it; by default the last part of MODEL")
+    parser.add_argument("--classifier", metavar="NAME=MODEL", help="with --url: the first model that classifies")
+    parser.add_argument("--batchwright", default="target/debug/batchwright")
     parser.add_argument("--api-key", default="")
     parser.add_argument("--schema-examples", type=int, default=0, help="of each route, for schemathesis; 0 for none")
     args = parser.parse_args()
-    args.url = args.url.rstrip("/")
-    args.name = args.name or Path(args.model).name
-    wanted = offline(args)
+    packages = ["tritonclient", "grpcio", "openai", "huggingface_hub"]
+    print(", ".join(f"{name} {version(name)}" for name in packages), f"on Python {sys.version.split()[0]}", flush=True)
+    if args.url:
+        args.url = args.url.rstrip("/")
+        args.name = args.name or Path(args.model).name
+        failed = check(args)
+    else:
+        with own_server(args):
+            failed = check(args)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+    print("all clients were answered as the command line answers")
+
+
+def check(args):
+    """Runs every client; gives the names of those that failed."""
+    rows = offline(args, "embed", args.model)
+    wanted = np.array([row["embedding"] for row in rows], dtype=np.float32)
     # Rows that are all alike would make any comparison pass.
-    assert len({row.tobytes() for row in wanted}) == len(set(TEXTS)), "the model does not tell texts apart"
+    assert len({row.tobytes() for row in wanted}) > len(set(TEXTS)) // 2, "the model does not tell texts apart"
     failed = []
-    for check in [own, triton, openai, hugging_face]:
-        print(check.__name__.replace("_", " "))
+    for client in [own, triton, triton_grpc, openai, hugging_face]:
+        print(client.__name__.replace("_", " "), flush=True)
         try:
-            check(args, wanted)
+            client(args, wanted)
         except Exception as error:  # One client's failure must not hide the next one's.
             print(f"  FAILED: {type(error).__name__}: {error}")
-            failed.append(check.__name__)
+            failed.append(client.__name__)
     if args.schema_examples:
         print("schemathesis", flush=True)
         try:
@@ -183,9 +314,7 @@ def main():
         except subprocess.CalledProcessError as error:
             print(f"  FAILED: exit code {error.returncode}")
             failed.append("schemathesis")
-    if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
-    print("all clients were answered as the command line answers")
+    return failed
 
 
 if __name__ == "__main__":

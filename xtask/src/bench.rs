@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::models;
 use crate::python::environment;
-use crate::steps::{finish, release_binary};
+use crate::steps::{debug_binary, finish, release_binary};
 
 /// Builds the release binary and the peers' Python environment, and compares. What `arguments` say of
 /// the binary or the model wins.
@@ -29,13 +29,18 @@ pub(crate) fn against_peers(root: &Path, arguments: &[String]) -> Result<()> {
     )
 }
 
-/// Makes the Python environment of real clients, and runs them against a server that is there already.
+/// Makes the Python environment of real clients and the program, and runs the clients against a server: one of
+/// their own with the tests' tiny models, or with `--url` the one there. They check and measure nothing, so the
+/// program is the quickly built one; what `arguments` say of it wins.
 pub(crate) fn clients(root: &Path, arguments: &[String]) -> Result<()> {
     let directory = root.join("benches/clients");
     let python = environment(&directory)?;
+    let binary = debug_binary(root)?;
     finish(
         Command::new(python)
             .arg(directory.join("check.py"))
+            .arg("--batchwright")
+            .arg(binary)
             .args(arguments)
             .current_dir(root),
     )

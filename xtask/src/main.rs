@@ -48,7 +48,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Ask a running server through other people's clients, and compare with the command line
+    /// Ask a server through other people's clients, and compare with the command line
     Clients {
         /// What check.py takes
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -77,13 +77,27 @@ impl Steps {
 
 /// Builds the release binary; gives its path.
 pub(crate) fn release_binary(root: &Path) -> Result<PathBuf> {
-    finish(&mut cargo(
-        root,
-        &["build", "--release", "--package", "batchwright-cli"],
-    ))?;
+    binary(root, "release")
+}
+
+/// Builds the binary that is quickly built; gives its path.
+pub(crate) fn debug_binary(root: &Path) -> Result<PathBuf> {
+    binary(root, "dev")
+}
+
+fn binary(root: &Path, profile: &str) -> Result<PathBuf> {
+    let build = [
+        "build",
+        "--profile",
+        profile,
+        "--package",
+        "batchwright-cli",
+    ];
+    finish(&mut cargo(root, &build))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let name = format!("batchwright{}", std::env::consts::EXE_SUFFIX);
-    Ok(root.join(target).join("release").join(name))
+    let folder = if profile == "dev" { "debug" } else { profile };
+    Ok(root.join(target).join(folder).join(name))
 }
 
 /// The cargo that runs us, in the repository's root.

@@ -11,7 +11,7 @@ use networks::{
 };
 use text::{Encode, Input, Limits, Offsets, OnLong, Tokenizer, Truncate};
 
-use crate::cache::{Cache, CacheLimits, DiskFile, Scope};
+use crate::cache::{Cache, CacheLimits, DiskFile, RemotePlace, Scope};
 use crate::core::Core;
 use crate::error::Error;
 use crate::execute::Executor;
@@ -53,6 +53,7 @@ pub struct ModelBuilder {
     cache_bytes: Option<usize>,
     cache_dir: Option<PathBuf>,
     cache_dir_bytes: u64,
+    cache_redis: Option<String>,
     access: NetworkAccess,
     isa: Option<Isa>,
     precision: Option<Precision>,
@@ -99,6 +100,7 @@ impl ModelBuilder {
             cache_bytes: None,
             cache_dir: None,
             cache_dir_bytes: DEFAULT_DISK_CACHE_BYTES,
+            cache_redis: None,
             access: NetworkAccess::Allowed,
             isa: None,
             precision: None,
@@ -214,6 +216,14 @@ impl ModelBuilder {
     /// that of one file.
     pub fn cache_dir_bytes(mut self, bytes: u64) -> Self {
         self.cache_dir_bytes = bytes;
+        self
+    }
+
+    /// Shares answers with other processes through a Redis or Valkey server, such as `redis://localhost:6379`. One that is
+    /// away or slow fails no row: what it does not tell within milliseconds is computed. It keeps answers for as
+    /// long as its own settings say.
+    pub fn cache_redis(mut self, url: impl Into<String>) -> Self {
+        self.cache_redis = Some(url.into());
         self
     }
 
@@ -343,7 +353,11 @@ impl ModelBuilder {
             .cache_dir
             .as_ref()
             .map(|path| DiskFile::new(path, &scope.name(), self.cache_dir_bytes));
-        let cache = Cache::open(self.cache_limits(), file.as_ref())?;
+        let place = self
+            .cache_redis
+            .as_ref()
+            .map(|url| RemotePlace::new(url, &scope));
+        let cache = Cache::open(self.cache_limits(), file.as_ref(), place.as_ref())?;
         let budget = self.budget(&fingerprint, &network, &machine);
         let letter_case = directory.letter_case();
         let takes = match task {

@@ -59,6 +59,22 @@ impl Core {
         Some(self.hit(unique, entry))
     }
 
+    /// What the cache knows of distinct rows, one for each, in every tier.
+    pub(crate) fn cached_all(&self, cache: CacheUse, rows: &[Unique]) -> Vec<Option<Outcome>> {
+        let mut outcomes: Vec<_> = rows.iter().map(|row| self.cached(cache, row)).collect();
+        if cache == CacheUse::No || !self.cache.is_shared() {
+            return outcomes;
+        }
+        let missing: Vec<usize> = (0..rows.len())
+            .filter(|&row| outcomes[row].is_none())
+            .collect();
+        let keys: Vec<Key> = missing.iter().map(|&row| rows[row].key).collect();
+        for (row, entry) in missing.into_iter().zip(self.cache.get_shared(&keys)) {
+            outcomes[row] = entry.map(|entry| self.hit(&rows[row], entry));
+        }
+        outcomes
+    }
+
     /// The same from memory alone, which takes no longer than it may under a lock.
     pub(crate) fn cached_in_memory(&self, unique: &Unique) -> Option<Outcome> {
         let entry = self.cache.get_in_memory(unique.key)?;
@@ -127,10 +143,7 @@ impl Core {
 
     /// What comes of distinct rows, one for each.
     pub(crate) fn outcomes_now(&self, unique: &[Unique], cache: CacheUse) -> Vec<Option<Outcome>> {
-        let mut outcomes: Vec<Option<Outcome>> = unique
-            .iter()
-            .map(|unique| self.cached(cache, unique))
-            .collect();
+        let mut outcomes = self.cached_all(cache, unique);
         let missing: Vec<usize> = (0..outcomes.len())
             .filter(|&index| outcomes[index].is_none())
             .collect();

@@ -62,6 +62,12 @@ pub enum Error {
         /// What the store said.
         problem: String,
     },
+    /// The server that keeps answers for several processes could not be used.
+    #[error("the cache's server: {problem}")]
+    CacheServer {
+        /// What it said.
+        problem: String,
+    },
     /// The saved profile could not be read or written.
     #[error("profile {}: {problem}", path.display())]
     Profile {

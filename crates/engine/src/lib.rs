@@ -57,7 +57,7 @@ pub use benchmark::{BenchmarkReport, BenchmarkSpec, BudgetResult, Latency};
 pub use builder::{
     DEFAULT_BATCH_SIZE, DEFAULT_DISK_CACHE_BYTES, DEFAULT_WINDOW, ModelBuilder, ProfileUse,
 };
-pub use cache::CacheStats;
+pub use cache::{CacheStats, RemoteStats};
 pub use catalogue::{
     Attempt, Attempts, FetchError, FetchProgress, NoProgress, Remedy, SourceError,
 };

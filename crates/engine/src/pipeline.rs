@@ -271,18 +271,16 @@ impl<P> Prepare<P> {
     /// Tokenises a window, looks its distinct rows up, and cuts what is left into batches.
     fn plan(&self, rows: Vec<Result<Input, RowError>>) -> Planned {
         let prepared = self.core.preparer.window(rows);
-        let mut answers: Vec<Option<Outcome>> = Vec::with_capacity(prepared.unique.len());
+        let answers = self.core.cached_all(self.settings.cache, &prepared.unique);
         let mut lengths = Vec::new();
         let mut to_compute = Vec::new();
-        for (index, unique) in prepared.unique.iter().enumerate() {
-            let cached = self.core.cached(self.settings.cache, unique);
+        for (index, (unique, cached)) in prepared.unique.iter().zip(&answers).enumerate() {
             if cached.is_some() {
                 self.counters.hits(unique.count);
             } else {
                 lengths.push(unique.tokens.ids.len() as u32);
                 to_compute.push(index as u32);
             }
-            answers.push(cached);
         }
         let total: usize = lengths.iter().map(|&length| length as usize).sum();
         let RunSettings {

@@ -10,12 +10,15 @@ use crate::metrics::HttpMetrics;
 use crate::models::{Models, State};
 use crate::permits::Permits;
 use crate::settings::ServerSettings;
+use crate::traces::Traces;
 
 /// The server's state.
 pub(crate) struct App {
     pub(crate) settings: ServerSettings,
     pub(crate) models: Models,
     pub(crate) metrics: HttpMetrics,
+    /// Only if traces are wanted.
+    pub(crate) traces: Option<Traces>,
     /// Bytes of bodies in memory.
     pub(crate) body_bytes: Arc<Permits>,
     pub(crate) streams: Tracked,
@@ -57,7 +60,7 @@ impl Drop for Running {
 }
 
 impl App {
-    pub(crate) fn new(settings: ServerSettings, models: Models) -> Self {
+    pub(crate) fn new(settings: ServerSettings, models: Models, traces: Option<Traces>) -> Self {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -74,6 +77,7 @@ impl App {
             settings,
             models,
             metrics: HttpMetrics::default(),
+            traces,
             streams: Tracked::default(),
             connections: Tracked::default(),
             started: Instant::now(),

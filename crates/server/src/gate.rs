@@ -20,9 +20,11 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use crate::app::App;
 use crate::call::Call;
 use crate::coding::Coding;
+use crate::grpc::Counted;
 use crate::problem::{Code, Problem};
 use crate::routes::{Access, Method, Protocol, ROUTES, Route, Takes, protocol_of};
 use crate::settings::Control;
+use crate::traces::{Outcome, Spent, Trace};
 use crate::upload::Upload;
 
 const REQUEST_ID: &str = "x-request-id";
@@ -93,8 +95,11 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
     let upload = Upload::new(Arc::clone(&app), &parts.headers, body);
     let accepted = parts.headers.get(header::ACCEPT_ENCODING).cloned();
     let (method, version) = (parts.method.clone(), parts.version);
+    let traces = app.traces.as_ref();
+    let trace = traces.and_then(|traces| traces.begin(marks.trace.as_ref(), marks.state.as_ref()));
     let path = parts.uri.path();
-    let protocol = route.map_or_else(|| protocol_of(path), |route| route.protocol);
+    let stray = || protocol_of(path, &parts.headers);
+    let protocol = route.map_or_else(stray, |route| route.protocol);
     // The path is the client's own words: only where somebody reads it.
     let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
     let methods = match route {
@@ -130,7 +135,8 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
     {
         response.headers_mut().insert(header::ALLOW, methods);
     }
-    if let Some(accepted) = accepted {
+    // gRPC packs its messages itself.
+    if let Some(accepted) = accepted.filter(|_| protocol != Protocol::Grpc) {
         response = packed(&app, &accepted, response);
     }
     if app.is_stopping() && version <= Version::HTTP_11 {
@@ -140,13 +146,30 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let took = arrived.elapsed();
-    let status = response.status().as_u16();
+    let status = match response.extensions().get::<Counted>() {
+        Some(Counted(status)) => *status,
+        None => response.status().as_u16(),
+    };
     app.metrics.count(at.unwrap_or(ROUTES.len()), status, took);
     if let Some(path) = logged {
+        let own = trace.as_ref().map(Trace::id);
+        let trace_id = own.as_deref().unwrap_or(marks.trace_id());
         tracing::debug!(
-            request_id = marks.id(), trace_id = marks.trace_id(), %method, path, status,
-            micros = took.as_micros() as u64, "request"
+            request_id = marks.id(), trace_id, %method, path, status, micros = took.as_micros() as u64, "request"
         );
+    }
+    if let (Some(traces), Some(trace)) = (traces, trace) {
+        let outcome = Outcome {
+            route,
+            method,
+            version,
+            request_id: marks.id,
+            status,
+            arrived,
+            took,
+            spent: response.extensions_mut().remove::<Spent>(),
+        };
+        traces.end(trace, outcome);
     }
     response
 }

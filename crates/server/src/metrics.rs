@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use engine::{HistogramStats, ServiceStats};
+use engine::{HistogramStats, RemoteStats, ServiceStats};
 
 use crate::app::App;
 use crate::models::Loaded;
@@ -265,12 +265,52 @@ const NUMBERS: &[Number] = &[
         |s| s.cache.disk_bytes as f64,
     ),
     (
+        "cache_shared_hits_total",
+        "counter",
+        "Texts answered from the cache's server",
+        |s| shared(s).hits as f64,
+    ),
+    (
+        "cache_shared_misses_total",
+        "counter",
+        "Texts that the cache's server did not know",
+        |s| shared(s).misses as f64,
+    ),
+    (
+        "cache_shared_skipped_total",
+        "counter",
+        "Texts that the cache's server was not asked for, or did not tell in time",
+        |s| shared(s).skipped as f64,
+    ),
+    (
+        "cache_shared_written_total",
+        "counter",
+        "Answers that the cache's server has taken",
+        |s| shared(s).written as f64,
+    ),
+    (
+        "cache_shared_dropped_total",
+        "counter",
+        "Answers that the cache's server was not given, or did not take",
+        |s| shared(s).dropped as f64,
+    ),
+    (
+        "cache_shared_failures_total",
+        "counter",
+        "Lookups, writes and connections to the cache's server that failed",
+        |s| shared(s).failures as f64,
+    ),
+    (
         "cache_compute_seconds_saved_total",
         "counter",
         "Time of one thread that the cache saved",
         |s| s.cache.compute_seconds_saved,
     ),
 ];
+
+fn shared(stats: &ServiceStats) -> RemoteStats {
+    stats.cache.remote.unwrap_or_default()
+}
 
 type Distribution = (
     &'static str,
@@ -312,6 +352,7 @@ const DISTRIBUTIONS: &[Distribution] = &[
 pub(crate) fn prometheus(app: &App) -> String {
     let mut page = Page::default();
     http(&mut page, app);
+    spans(&mut page, app);
     let models: Vec<_> = app
         .models
         .loaded()
@@ -421,6 +462,20 @@ fn http(page: &mut Page, app: &App) {
     ] {
         page.family(name, "gauge", help);
         page.sample(name, &[], value as f64);
+    }
+}
+
+/// Only where traces are wanted.
+fn spans(page: &mut Page, app: &App) {
+    let Some(traces) = &app.traces else { return };
+    let name = "batchwright_spans_total";
+    page.family(
+        name,
+        "counter",
+        "Spans of traces: sent, dropped because the queue was full, or not taken by the collector",
+    );
+    for (outcome, count) in traces.counts() {
+        page.sample(name, &[("outcome", outcome)], count as f64);
     }
 }
 

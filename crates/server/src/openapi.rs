@@ -37,7 +37,7 @@ pub(crate) fn of<T: ToSchema>(into: &mut Components) -> Value {
 pub(crate) fn document(name: &str, version: &str) -> Bytes {
     let mut components = Components::default();
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in described() {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         let mut operation = operation(route, &mut components);
         if route.path.ends_with("/infer") {
@@ -85,6 +85,13 @@ fn any_for_one(schema: &mut Value) {
     }
 }
 
+/// The routes that HTTP alone can be used for.
+fn described() -> impl Iterator<Item = &'static Route> {
+    ROUTES
+        .iter()
+        .filter(|route| route.protocol != Protocol::Grpc)
+}
+
 fn description() -> String {
     let codes: Vec<String> = Code::ALL
         .iter()
@@ -120,6 +127,7 @@ fn operation(route: &Route, components: &mut Components) -> Value {
             Protocol::OpenAi => "OpenAI",
             Protocol::OpenInference => "Open Inference Protocol",
             Protocol::TextEmbeddings => "Text Embeddings Inference",
+            Protocol::Grpc => "gRPC",
         }],
         "parameters": parameters(route, components),
         "responses": {
@@ -262,14 +270,11 @@ mod tests {
     #[test]
     fn every_route_is_described_and_every_reference_leads_somewhere() {
         let document: Value = serde_json::from_slice(&document("m", "1")).unwrap();
-        for route in ROUTES {
+        for route in described() {
             let operation = &document["paths"][route.path][route.method.name().to_lowercase()];
             assert_eq!(operation["summary"], route.words, "{}", route.path);
         }
-        for route in ROUTES
-            .iter()
-            .filter(|route| !matches!(route.takes, Takes::Nothing))
-        {
+        for route in described().filter(|route| !matches!(route.takes, Takes::Nothing)) {
             let shown = with_example(route, json!({}));
             assert!(!shown["example"].is_null(), "{} has no example", route.path);
         }

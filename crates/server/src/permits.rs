@@ -49,6 +49,14 @@ impl Held {
         self.size
     }
 
+    /// Everything that is held, as one of its own; nothing stays here.
+    pub(crate) fn split(&mut self) -> Held {
+        Held {
+            permits: Arc::clone(&self.permits),
+            size: std::mem::take(&mut self.size),
+        }
+    }
+
     /// Takes so much more, or leaves everything as it is.
     pub(crate) fn grow(&mut self, more: usize) -> Result<(), Problem> {
         let Permits { name, most, held } = &*self.permits;
@@ -108,7 +116,12 @@ mod tests {
             }
         });
         assert_eq!(permits.held(), 0);
-        assert!(permits.hold(100).is_ok());
+        let mut all = permits.hold(100).unwrap();
+        let part = all.split();
+        drop(all);
+        assert_eq!((permits.held(), part.size()), (100, 100));
+        drop(part);
+        assert_eq!(permits.held(), 0);
         let error = permits.hold(101).unwrap_err();
         assert_eq!(
             error.limit.map(|limit| (limit.value, limit.most)),

@@ -13,6 +13,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::models::Loaded;
 use crate::problem::{Code, Limit, Problem};
+use crate::traces::Spent;
 use crate::wire::own::{Ask, Columns};
 
 /// Requests with more bytes of text than this are tokenised where they hold up no other.
@@ -34,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,
     pub(crate) cache: CacheUse,
+    /// Whether somebody wants to know what it cost beyond the headers.
+    pub(crate) is_traced: bool,
 }
 
 /// What came of a request.
@@ -43,6 +46,8 @@ pub(crate) struct Answered {
     pub(crate) timing: Timing,
     pub(crate) tokens: u64,
     pub(crate) cached: usize,
+    /// When the texts were handed to the model, where that is traced.
+    submitted: Option<Instant>,
 }
 
 impl Options {
@@ -62,6 +67,7 @@ impl Options {
             prompt: None,
             priority: ask.priority.map(Into::into).unwrap_or_default(),
             deadline: None,
+            is_traced: false,
             cache: match ask.cache {
                 Some(false) => CacheUse::No,
                 _ => CacheUse::Yes,
@@ -196,7 +202,8 @@ pub(crate) fn submit(
         reading: options.reading,
         prompt: options.prompt.clone(),
     };
-    if bytes > LONG_BYTES {
+    // So is the lookup in a cache that waits for another process.
+    if bytes > LONG_BYTES || loaded.service.model().shares_cache() {
         tokio::task::block_in_place(|| loaded.service.submit(request))
     } else {
         loaded.service.submit(request)
@@ -215,8 +222,12 @@ pub(crate) async fn answer(
         ));
     }
     options.check(loaded.service.model())?;
+    let submitted = options.is_traced.then(Instant::now);
     let served = submit(&loaded, inputs, options).map_err(refused)?.await;
-    Ok(render(loaded, served, options))
+    Ok(Answered {
+        submitted,
+        ..render(loaded, served, options)
+    })
 }
 
 /// Makes predictions of answers, and counts them.
@@ -245,6 +256,7 @@ pub(crate) fn render(loaded: Arc<Loaded>, served: Served, options: &Options) -> 
         timing,
         tokens,
         cached,
+        submitted: None,
     }
 }
 
@@ -290,6 +302,7 @@ impl Answered {
             loaded: Arc::clone(&self.loaded),
             timing: self.timing,
             tokens: self.tokens,
+            submitted: self.submitted,
         }
     }
 }
@@ -299,11 +312,20 @@ pub(crate) struct Receipt {
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) timing: Timing,
     pub(crate) tokens: u64,
+    submitted: Option<Instant>,
 }
 
 impl Receipt {
-    /// Puts it into a response's headers: times in microseconds.
+    /// Puts it into a response's headers, times in microseconds; and beside them for the gate, where it is traced.
     pub(crate) fn on(&self, mut response: Response) -> Response {
+        if let Some(submitted) = self.submitted {
+            response.extensions_mut().insert(Spent {
+                loaded: Arc::clone(&self.loaded),
+                submitted,
+                timing: self.timing,
+                tokens: self.tokens,
+            });
+        }
         let headers = response.headers_mut();
         let Timing {
             prepare,
@@ -393,6 +415,7 @@ impl Options {
         call: &crate::call::Call,
         priority_is_said: bool,
     ) -> Result<(), Problem> {
+        self.is_traced = call.app.traces.is_some();
         let deadline = call.deadline()?;
         self.deadline = self.deadline.or(deadline);
         let priority = call.priority()?;

@@ -9,6 +9,7 @@ use hyper::header::{self, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::grpc;
 use crate::reply;
 use crate::routes::Protocol;
 
@@ -176,6 +177,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// The shape of the answer, if not that of the route.
     pub(crate) protocol: Option<Protocol>,
+    /// What Text Embeddings Inference calls it, if not what the code is called there.
+    pub(crate) tei_type: Option<&'static str>,
 }
 
 /// The shape of this server's own errors.
@@ -208,6 +211,7 @@ impl Problem {
             row: None,
             retry_after: None,
             protocol: None,
+            tei_type: None,
         }
     }
 
@@ -259,6 +263,7 @@ impl Problem {
     /// The answer, in the shape of `route`'s protocol unless the problem knows better.
     pub(crate) fn respond(&self, route: Protocol) -> Response {
         let body = match self.protocol.unwrap_or(route) {
+            Protocol::Grpc => return grpc::refuse(self),
             Protocol::Own => reply::to_json(&ErrorAnswer {
                 error: ErrorBody {
                     code: self.code.name(),
@@ -305,6 +310,9 @@ impl Problem {
     }
 
     fn tei_type(&self) -> &'static str {
+        if let Some(name) = self.tei_type {
+            return name;
+        }
         match self.code {
             Code::Overloaded | Code::Deadline => "Overloaded",
             Code::BadText => "Tokenizer",

@@ -4,19 +4,22 @@ use std::future::Future;
 use std::pin::Pin;
 
 use axum::response::Response;
+use hyper::HeaderMap;
 
 use crate::call::Call;
+use crate::grpc::is_grpc;
 use crate::handlers::benchmark::{self, BenchmarkAsk};
 use crate::handlers::control::{self, SettingsBody};
 use crate::handlers::stream::{self, Line, LineAnswer};
-use crate::handlers::{oip, openai, own, page, state, tei};
+use crate::handlers::{grpc, oip, openai, own, page, state, tei};
 use crate::openapi::{Schema, of};
 use crate::problem::Problem;
 use crate::wire::oip::{InferAnswer, InferAsk};
 use crate::wire::openai::{EmbeddingsAnswer, EmbeddingsAsk};
 use crate::wire::own::{Ask, PredictAnswer, TokenizeAnswer, TokenizeAsk};
 use crate::wire::tei::{
-    TeiEmbed, TeiPredict, TeiRank, TeiRerank, TeiScores, TeiToken, TeiTokenize, TeiVectors,
+    TeiEmbed, TeiPredict, TeiRank, TeiRerank, TeiScores, TeiSimilarity, TeiToken, TeiTokenize,
+    TeiVectors,
 };
 
 /// Whose words a route speaks; errors have its shape.
@@ -30,6 +33,8 @@ pub(crate) enum Protocol {
     OpenInference,
     /// Hugging Face's Text Embeddings Inference.
     TextEmbeddings,
+    /// The Open Inference Protocol over gRPC, and gRPC's health service. No part of the OpenAPI document.
+    Grpc,
 }
 
 /// Who may use a route.
@@ -98,6 +103,22 @@ pub(crate) struct Route {
     pub(crate) handler: fn(Call) -> Reply,
 }
 
+/// A method of gRPC: its own words say what it takes and gives.
+macro_rules! method {
+    ($path:literal $access:ident $handler:path, $words:literal) => {
+        Route {
+            method: Method::Post,
+            path: $path,
+            protocol: Protocol::Grpc,
+            access: Access::$access,
+            words: $words,
+            takes: Takes::Nothing,
+            gives: Gives::Object,
+            handler: |call| Box::pin($handler(call)),
+        }
+    };
+}
+
 macro_rules! route {
     ($method:ident $path:literal $protocol:ident $access:ident $handler:path, $words:literal, $takes:expr, $gives:expr) => {
         Route {
@@ -163,12 +184,28 @@ pub(crate) static ROUTES: &[Route] = &[
     route!(Post "/v2/repository/models/{name}/load" OpenInference Control oip::load, "As /models/{name}/load", NONE, OBJECT),
     route!(Post "/v2/repository/models/{name}/unload" OpenInference Control oip::unload, "As /models/{name}/unload", NONE, OBJECT),
     route!(Get "/info" TextEmbeddings Use tei::info, "The model that answers where none is named, as Text Embeddings Inference shows it", NONE, OBJECT),
+    route!(Post "/similarity" TextEmbeddings Use tei::similarity, "How near sentences are to one, by the cosine of their vectors", Takes::Json(&[of::<TeiSimilarity>]), Gives::Json(&[of::<Vec<f32>>])),
     route!(Post "/" TextEmbeddings Use tei::root, "The model's own task, with the bodies of Text Embeddings Inference", Takes::Json(&[of::<TeiEmbed>, of::<TeiPredict>, of::<TeiRerank>]), Gives::Json(&[of::<TeiVectors<'static>>, of::<TeiScores<'static>>, of::<Vec<TeiRank>>])),
+    method!("/inference.GRPCInferenceService/ServerLive" Open grpc::server_live, "As /health/live"),
+    method!("/inference.GRPCInferenceService/ServerReady" Open grpc::server_ready, "As /health/ready"),
+    method!("/inference.GRPCInferenceService/ModelReady" Use grpc::model_ready, "Whether a model answers"),
+    method!("/inference.GRPCInferenceService/ServerMetadata" Use grpc::server, "The server and its extensions"),
+    method!("/inference.GRPCInferenceService/ModelMetadata" Use grpc::model, "A model's tensors"),
+    method!("/inference.GRPCInferenceService/ModelInfer" Use grpc::infer, "Tensors in, tensors out"),
+    method!("/inference.GRPCInferenceService/ModelStreamInfer" Use grpc::stream_infer, "Requests in, answers out, in their order"),
+    method!("/inference.GRPCInferenceService/ModelConfig" Use grpc::config, "A model's configuration, as Triton shows it"),
+    method!("/inference.GRPCInferenceService/ModelStatistics" Use grpc::statistics, "What models have done, as Triton shows it"),
+    method!("/inference.GRPCInferenceService/RepositoryIndex" Use grpc::index, "The models and their states"),
+    method!("/inference.GRPCInferenceService/RepositoryModelLoad" Control grpc::load, "As /models/{name}/load"),
+    method!("/inference.GRPCInferenceService/RepositoryModelUnload" Control grpc::unload, "As /models/{name}/unload"),
+    method!("/grpc.health.v1.Health/Check" Open grpc::health, "As /health/ready, or whether one model answers"),
+    method!("/grpc.health.v1.Health/Watch" Open grpc::watch, "The same, and again when it changes"),
 ];
 
 /// Whose shape an error has on a path that is no route.
-pub(crate) fn protocol_of(path: &str) -> Protocol {
+pub(crate) fn protocol_of(path: &str, headers: &HeaderMap) -> Protocol {
     match path {
+        _ if is_grpc(headers) => Protocol::Grpc,
         "/v1" => Protocol::OpenAi,
         "/v2" => Protocol::OpenInference,
         path if path.starts_with("/v1/") => Protocol::OpenAi,
@@ -194,8 +231,8 @@ mod tests {
             assert!(route.words.len() > 5, "{}", route.path);
             // Whatever changes the server needs the right to.
             let changes = matches!(route.method, Method::Delete | Method::Patch)
-                || route.path.ends_with("load")
-                || route.path == "/benchmark";
+                || route.path == "/benchmark"
+                || route.path.to_lowercase().ends_with("load");
             assert_eq!(route.access == Access::Control, changes, "{}", route.path);
         }
     }

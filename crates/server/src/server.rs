@@ -25,6 +25,7 @@ use crate::gate;
 use crate::models::{ModelSpec, Models};
 use crate::settings::ServerSettings;
 use crate::tls;
+use crate::traces::Traces;
 
 /// How long connections without a request are kept once the server is to stop: clients that have one
 /// open learn with their next answer that it closes, instead of sending into a closed one.
@@ -76,7 +77,9 @@ pub async fn router(
 ) -> Result<Router, ServerError> {
     settings.check_bodies().map_err(ServerError::Settings)?;
     let models = Models::new(settings.threads, models).map_err(ServerError::Settings)?;
-    let app = Arc::new(App::new(settings, models));
+    let traces = settings.otlp.as_ref().map(Traces::start).transpose();
+    let traces = traces.map_err(ServerError::Settings)?;
+    let app = Arc::new(App::new(settings, models, traces));
     load_all(&app).await?;
     Ok(gate::router(app))
 }
@@ -126,6 +129,8 @@ impl Server {
         settings.check().map_err(ServerError::Settings)?;
         let models = Models::new(settings.threads, models).map_err(ServerError::Settings)?;
         let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+        let traces = settings.otlp.as_ref().map(Traces::start).transpose();
+        let traces = traces.map_err(ServerError::Settings)?;
         let mut doors = Vec::new();
         for &address in &settings.addresses {
             let door = TcpListener::bind(address).await;
@@ -139,7 +144,7 @@ impl Server {
             doors.push(unix_door(path).await?);
         }
         Ok(Self {
-            app: Arc::new(App::new(settings, models)),
+            app: Arc::new(App::new(settings, models, traces)),
             doors,
             tls,
         })
@@ -371,6 +376,11 @@ async fn finish(app: &Arc<App>, graceful: Arc<GracefulShutdown>, until: Instant)
         services.iter().all(|service| service.drained(left()))
     });
     clean &= draining.await.unwrap_or(false);
+    if app.traces.is_some() {
+        let app = Arc::clone(app);
+        let last = move || app.traces.as_ref().map(Traces::finish);
+        let _ = tokio::task::spawn_blocking(last).await;
+    }
     tracing::info!(clean, "stopped");
     if clean { Stopped::Clean } else { Stopped::Late }
 }

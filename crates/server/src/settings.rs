@@ -37,6 +37,52 @@ pub struct ServerSettings {
     pub http_threads: usize,
     /// Threads that compute, shared by all models.
     pub threads: usize,
+    /// Where traces go; nowhere if none.
+    pub otlp: Option<OtlpSettings>,
+}
+
+/// Where traces go, by OTLP over HTTP, and which requests have one. Headers, timeout and compression are those of
+/// `OTEL_EXPORTER_OTLP_HEADERS` and its like; so are the names of the service and its resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OtlpSettings {
+    /// The collector's address, with or without `/v1/traces`. None: that of `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, or <http://localhost:4318>.
+    pub endpoint: Option<String>,
+    /// Which requests are traced.
+    pub sampling: Sampling,
+    /// How long finished requests are gathered before they are sent.
+    pub delay: Duration,
+    /// Most finished requests that wait to be sent; those beyond are dropped, and counted.
+    pub queue: usize,
+}
+
+/// Which requests are traced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// Whether a caller that has decided for itself decides here as well.
+    pub follow_parent: bool,
+    /// Share of all other requests, 0 to 1.
+    pub ratio: f64,
+}
+
+impl Default for OtlpSettings {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            sampling: Sampling::default(),
+            delay: Duration::from_secs(1),
+            queue: 2_048,
+        }
+    }
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            follow_parent: true,
+            ratio: 1.0,
+        }
+    }
 }
 
 /// Whether the routes that change the server are open.
@@ -84,6 +130,7 @@ impl Default for ServerSettings {
             stop_timeout: Duration::from_secs(30),
             http_threads: engine::available_threads(),
             threads: engine::available_threads(),
+            otlp: None,
         }
     }
 }

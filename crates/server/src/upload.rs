@@ -111,6 +111,11 @@ impl Upload {
         self.body = None;
     }
 
+    /// The body as it comes, for who reads it otherwise.
+    pub(crate) fn take_body(&mut self) -> Body {
+        self.body.take().unwrap_or_default()
+    }
+
     /// Leaves nothing behind that would be read on.
     pub(crate) fn take(&mut self) -> Upload {
         Upload {

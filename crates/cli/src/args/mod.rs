@@ -38,7 +38,7 @@ pub(crate) use model::{
 };
 pub(crate) use output::{OnError, OutputArgs};
 pub(crate) use quantize::{CheckArgs, QuantizeArgs};
-pub(crate) use serve::{LimitArgs, LogFormat, LogLevel, ServeArgs};
+pub(crate) use serve::{LimitArgs, LogFormat, LogLevel, OperationArgs, ServeArgs};
 pub(crate) use size::ByteSize;
 pub(crate) use speed::SpeedArgs;
 

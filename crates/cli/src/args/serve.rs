@@ -42,6 +42,10 @@ pub(crate) struct ServeArgs {
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+    /// Share answers with other servers through this Redis or Valkey, such as redis://localhost:6379; one that is away or
+    /// slow fails no request. Its password is better said in BATCHWRIGHT_CACHE_REDIS
+    #[arg(long, value_name = "URL", help_heading = "Cache")]
+    pub(crate) cache_redis: Option<String>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
     #[command(flatten)]
@@ -169,12 +173,28 @@ pub(crate) struct OperationArgs {
     /// Threads that speak HTTP, beside those that compute; by default as many as compute
     #[arg(long, value_name = "N", value_parser = super::count)]
     pub(crate) http_threads: Option<NonZeroUsize>,
+    /// Send traces by OTLP (HTTP, protocol buffers) to this collector, such as http://localhost:4318. The variables
+    /// that start with OTEL_ are honoured too, and OTEL_EXPORTER_OTLP_ENDPOINT switches traces on as well
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
+    /// Share of requests that are traced, 0 to 1; callers that send a traceparent decide for themselves. By default
+    /// as OTEL_TRACES_SAMPLER says, or all
+    #[arg(long, value_name = "RATIO", value_parser = ratio)]
+    pub(crate) otlp_sample_ratio: Option<f64>,
     /// How lines on standard error are written
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
     /// How much is logged; debug has a line for each request
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub(crate) log_level: LogLevel,
+}
+
+fn ratio(word: &str) -> Result<f64, String> {
+    let ratio: f64 = word.parse().map_err(|_| "not a number".to_owned())?;
+    match (0.0..=1.0).contains(&ratio) {
+        true => Ok(ratio),
+        false => Err("it must be from 0 to 1".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,7 @@
 //! `batchwright serve`: what was asked, turned into models and a server.
 
 mod file;
+mod otlp;
 mod plan;
 
 use std::net::SocketAddr;

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use server::{Benchmarks, Control, ModelSpec, ServerSettings, TlsFiles};
 
 use super::file::{self, ModelTable};
+use super::otlp;
 use crate::args::{
     ByteSize, GeneralArgs, LimitArgs, OnLongName, PoolingName, PrecisionName, ServeArgs,
     TruncateName, Typed,
@@ -98,6 +99,9 @@ fn builder(
         builder = builder
             .cache_dir(directory)
             .cache_dir_bytes(args.cache.cache_dir_limit.0);
+    }
+    if let Some(url) = &args.cache_redis {
+        builder = builder.cache_redis(url);
     }
     Ok(cached(builder, args.cache.cache))
 }
@@ -319,6 +323,7 @@ pub(super) fn settings(
             .http_threads
             .map_or(threads, NonZeroUsize::get),
         threads,
+        otlp: otlp::settings(&args.operation, |name| std::env::var(name).ok())?,
     })
 }
 

@@ -16,10 +16,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
+use super::value::{decode, encode};
 use super::{Entry, Key};
 use crate::Error;
 
@@ -41,8 +41,6 @@ const COMMIT_BYTES: usize = 8 << 20;
 const COMMIT_USES: usize = 65_536;
 /// redb's own page cache. Its default of a gigabyte would break the promise of bounded memory.
 const PAGE_CACHE_BYTES: usize = 16 << 20;
-const SUM_BYTES: usize = 8;
-const HEADER_BYTES: usize = SUM_BYTES + 8;
 
 pub(crate) struct DiskTier {
     path: PathBuf,
@@ -403,46 +401,12 @@ fn size_on_disk(value: &[u8]) -> u64 {
     OVERHEAD_BYTES + 2 * value.len() as u64
 }
 
-fn encode(key: Key, entry: &Entry) -> Vec<u8> {
-    let mut value = Vec::with_capacity(HEADER_BYTES + 4 * entry.values.len());
-    value.extend_from_slice(&[0; SUM_BYTES]);
-    value.extend_from_slice(&(entry.cost.as_nanos() as u64).to_le_bytes());
-    for float in entry.values.iter() {
-        value.extend_from_slice(&float.to_le_bytes());
-    }
-    let sum = checksum(key, &value[SUM_BYTES..]);
-    value[..SUM_BYTES].copy_from_slice(&sum);
-    value
-}
-
-/// The entry, if the value is the one that was written under this key.
-fn decode(key: Key, value: &[u8]) -> Option<Entry> {
-    let (sum, content) = value.split_first_chunk::<SUM_BYTES>()?;
-    if *sum != checksum(key, content) {
-        return None;
-    }
-    let (cost, floats) = content.split_first_chunk::<8>()?;
-    let values = floats
-        .chunks_exact(4)
-        .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-        .collect();
-    Some(Entry {
-        values,
-        cost: Duration::from_nanos(u64::from_le_bytes(*cost)),
-    })
-}
-
-fn checksum(key: Key, content: &[u8]) -> [u8; SUM_BYTES] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&key.to_le_bytes()).update(content);
-    let mut sum = [0; SUM_BYTES];
-    hasher.finalize_xof().fill(&mut sum);
-    sum
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::cache::value::HEADER_BYTES;
 
     fn entry(value: f32) -> Entry {
         Entry {

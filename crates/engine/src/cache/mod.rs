@@ -4,12 +4,14 @@
 //! hit is the very same floats. What is kept is the network's output (a vector, or logits), not the
 //! rendered prediction: `top_k` or a threshold may change without losing the cache.
 //!
-//! Memory is asked first, then the disk; a hit on disk moves into memory.
+//! Memory is asked first, then the disk, then a server that others share; what is found there moves into memory.
 
 mod disk;
 mod key;
 mod memory;
+mod remote;
 mod stats;
+mod value;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +20,10 @@ pub(crate) use disk::{DiskFile, DiskTier};
 pub(crate) use key::{Key, Scope};
 pub(crate) use memory::KeyHasher;
 use memory::MemoryTier;
-pub use stats::CacheStats;
+pub(crate) use remote::RemotePlace;
+use remote::RemoteTier;
 use stats::Counters;
+pub use stats::{CacheStats, RemoteStats};
 
 use crate::Error;
 
@@ -50,24 +54,50 @@ pub(crate) struct Entry {
 pub(crate) struct Cache {
     memory: Option<MemoryTier>,
     disk: Option<DiskTier>,
+    remote: Option<RemoteTier>,
     counters: Counters,
 }
 
 impl Cache {
-    pub(crate) fn open(limits: CacheLimits, file: Option<&DiskFile>) -> Result<Self, Error> {
+    pub(crate) fn open(
+        limits: CacheLimits,
+        file: Option<&DiskFile>,
+        place: Option<&RemotePlace>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             memory: (!limits.is_off()).then(|| MemoryTier::new(limits)),
             disk: file.map(DiskTier::open).transpose()?,
+            remote: place.map(RemoteTier::open).transpose()?,
             counters: Counters::default(),
         })
     }
 
     /// Whether anything is kept at all.
     pub(crate) fn is_on(&self) -> bool {
-        self.memory.is_some() || self.disk.is_some()
+        self.memory.is_some() || self.disk.is_some() || self.remote.is_some()
     }
 
-    /// Looks a row up, and counts nothing: see [`count_hits`](Self::count_hits).
+    /// Whether others share the cache: then rows are better looked up together.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// Looks rows up that were not [here](Self::get), with the server that others share, and counts nothing. May
+    /// wait for milliseconds.
+    pub(crate) fn get_shared(&self, keys: &[Key]) -> Vec<Option<Entry>> {
+        let found = match &self.remote {
+            Some(remote) if !keys.is_empty() => remote.get(keys),
+            _ => vec![None; keys.len()],
+        };
+        for (&key, entry) in keys.iter().zip(&found) {
+            if let (Some(memory), Some(entry)) = (&self.memory, entry) {
+                self.counters.evicted(memory.put(key, entry.clone()));
+            }
+        }
+        found
+    }
+
+    /// Looks a row up in this process, and counts nothing: see [`count_hits`](Self::count_hits).
     pub(crate) fn get(&self, key: Key) -> Option<Entry> {
         if let Some(entry) = self.memory.as_ref().and_then(|memory| memory.get(key)) {
             return Some(entry);
@@ -88,6 +118,9 @@ impl Cache {
     pub(crate) fn put(&self, key: Key, entry: Entry) {
         if let Some(disk) = &self.disk {
             disk.put(key, &entry);
+        }
+        if let Some(remote) = &self.remote {
+            remote.put(key, entry.clone());
         }
         if let Some(memory) = &self.memory {
             self.counters.evicted(memory.put(key, entry));
@@ -115,6 +148,7 @@ impl Cache {
             disk_entries,
             disk_bytes,
             disk_failures: self.disk.as_ref().map_or(0, DiskTier::failures),
+            remote: self.remote.as_ref().map(RemoteTier::stats),
             ..self.counters.stats()
         }
     }
@@ -138,9 +172,10 @@ impl Cache {
         }
     }
 
-    /// Forgets every entry, in memory and on disk; the statistics stay.
+    /// Forgets every entry, in memory, on disk and at the server; the statistics stay.
     pub(crate) fn clear(&self) -> Result<(), Error> {
         self.clear_memory();
-        self.disk.as_ref().map_or(Ok(()), DiskTier::clear)
+        self.disk.as_ref().map_or(Ok(()), DiskTier::clear)?;
+        self.remote.as_ref().map_or(Ok(()), RemoteTier::clear)
     }
 }

@@ -23,8 +23,28 @@ pub struct CacheStats {
     /// Reads and writes that the disk refused, and answers that it had damaged; the rows were computed
     /// instead.
     pub disk_failures: u64,
+    /// What a server did that others share, if there is one.
+    pub remote: Option<RemoteStats>,
     /// Compute time of one worker that hits have saved, in seconds.
     pub compute_seconds_saved: f64,
+}
+
+/// What the tier in a Redis or Valkey server has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RemoteStats {
+    /// Rows that the server knew.
+    pub hits: u64,
+    /// Rows that it did not know.
+    pub misses: u64,
+    /// Rows that it was not asked for, or about which it said nothing in time: it was away, slow, or busy with
+    /// others.
+    pub skipped: u64,
+    /// Computed rows that it has taken.
+    pub written: u64,
+    /// Computed rows that it was not given, or did not take.
+    pub dropped: u64,
+    /// Lookups, writes and connections that failed.
+    pub failures: u64,
 }
 
 impl CacheStats {

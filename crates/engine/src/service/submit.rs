@@ -141,16 +141,14 @@ impl Shared {
 
     /// What the cache knows of distinct rows, one for each; the others go to `missing`.
     fn look_up(&self, unique: Vec<Unique>, missing: &mut Missing) -> Vec<Option<Outcome>> {
-        let core = self.model.core();
-        let outcomes = (0..).zip(unique).map(|(number, unique)| {
-            let cached = core.cached(missing.cache, &unique);
+        let outcomes = self.model.core().cached_all(missing.cache, &unique);
+        for ((number, unique), cached) in (0..).zip(unique).zip(&outcomes) {
             if cached.is_none() {
                 missing.tokens += unique.tokens.ids.len();
                 missing.rows.push((number, unique));
             }
-            cached
-        });
-        outcomes.collect()
+        }
+        outcomes
     }
 
     /// Queues what is missing, or lets it wait for equal rows in flight; gives the flights.

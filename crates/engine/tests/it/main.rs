@@ -9,6 +9,7 @@
 
 mod answers;
 mod cache;
+mod cache_redis;
 mod faults;
 mod invariance;
 mod service;

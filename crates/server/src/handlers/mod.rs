@@ -2,6 +2,7 @@
 
 pub(crate) mod benchmark;
 pub(crate) mod control;
+pub(crate) mod grpc;
 pub(crate) mod oip;
 pub(crate) mod openai;
 pub(crate) mod own;

@@ -1,5 +1,6 @@
 //! How the server is: health, models, statistics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -107,6 +108,7 @@ fn stats_json(app: &App) -> Value {
         "connections": app.connections.count(),
         "streams": app.streams.count(),
         "body_bytes": app.body_bytes.held(),
+        "spans": app.traces.as_ref().map(|traces| BTreeMap::from(traces.counts())),
         "requests": requests,
         "models": models,
     })

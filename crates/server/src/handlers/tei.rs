@@ -1,7 +1,9 @@
 //! The names and shapes of Hugging Face's Text Embeddings Inference server.
 
 use axum::response::Response;
-use engine::{Input, OnLong, Prediction, Reading, Task, Tokens};
+use engine::{Input, OnLong, Precision, Prediction, Reading, Task, Tokens};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::own;
@@ -13,33 +15,118 @@ use crate::reply;
 use crate::wire::own::Side;
 use crate::wire::tei::{
     OneOrMore, TeiEmbed, TeiPredict, TeiRank, TeiRerank, TeiRow, TeiRows, TeiScore, TeiScores,
-    TeiSide, TeiToken, TeiTokenize, TeiVectors,
+    TeiSentences, TeiSide, TeiSimilarity, TeiToken, TeiTokenize, TeiVectors,
 };
 
 /// `/`: the model's own task, with that server's bodies.
 pub(crate) async fn root(mut call: Call) -> Result<Response, Problem> {
     let payload = call.payload().await?;
-    answer(&call, &payload, None).await
+    let hint: Hint = payload.json()?;
+    let task = call.app.models.find(named(hint.model.as_deref()))?.task();
+    answer(&call, &payload, Some(task)).await
 }
 
-/// The task of a body with TEI's words. What the model does decides where the route leaves it open.
+/// `/similarity`: how near sentences are to one, by the cosine of their vectors.
+pub(crate) async fn similarity(mut call: Call) -> Result<Response, Problem> {
+    let payload = call.payload().await?;
+    let body: TeiSimilarity = payload.json()?;
+    let TeiSentences {
+        source_sentence,
+        sentences,
+    } = body.inputs;
+    if sentences.is_empty() {
+        return Err(empty("sentences"));
+    }
+    let parameters = body.parameters.unwrap_or_default();
+    let options = Options {
+        reading: reading(parameters.truncate, parameters.truncation_direction),
+        ..Options::default()
+    };
+    let inputs: Vec<Input> = std::iter::once(source_sentence)
+        .chain(sentences)
+        .map(Input::Text)
+        .collect();
+    let model = body.model.as_deref();
+    let (predictions, receipt) = ask(&call, model, Task::Embed, inputs, options).await?;
+    let mut vectors = predictions.iter().filter_map(vector);
+    let source = vectors.next().unwrap_or_default();
+    let near: Vec<f32> = vectors.map(|other| cosine(source, other)).collect();
+    Ok(receipt.on(reply::json(reply::to_json(&near))))
+}
+
+/// `a·b / (|a| |b|)`; 0 where one has no length.
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    if lengths > 0.0 {
+        dot(a, b) / lengths
+    } else {
+        0.0
+    }
+}
+
+/// What a body says about whom and what it asks.
+#[derive(Deserialize)]
+struct Hint {
+    /// A word of ours: that server has one model.
+    model: Option<String>,
+    query: Option<IgnoredAny>,
+}
+
+fn named(name: Option<&str>) -> Pick<'_> {
+    Pick {
+        name,
+        ..Pick::default()
+    }
+}
+
+/// Nothing to answer, in that server's own type of error.
+fn empty(what: &str) -> Problem {
+    Problem {
+        tei_type: Some("Empty"),
+        ..Problem::bad_request(format!("`{what}` cannot be empty; send at least one text"))
+    }
+}
+
+/// The task of a body with TEI's words; `/predict` leaves it open.
 pub(crate) async fn answer(
     call: &Call,
     payload: &Payload,
     task: Option<Task>,
 ) -> Result<Response, Problem> {
+    let hint: Hint = payload.json()?;
     let task = match task {
         Some(task) => task,
-        None => call.app.models.find(Pick::default())?.task(),
+        None if hint.query.is_some() => Task::Rerank,
+        None => return predict(call, payload.json()?, None).await,
     };
     match task {
         Task::Embed => embed(call, payload.json()?).await,
-        Task::Classify => classify(call, payload.json()?).await,
+        Task::Classify => predict(call, payload.json()?, Some(Task::Classify)).await,
         Task::Rerank => rerank(call, payload.json()?).await,
         Task::Tag => Err(Problem::new(
             Code::WrongTask,
             "there is no such body for a model that tags; send `text` or `texts`",
         )),
+    }
+}
+
+/// Labels, or the one score of a model that reranks: what `/predict` is for. An embedding model that was named first
+/// is not asked.
+fn predicting(call: &Call, model: Option<&str>) -> Result<Task, Problem> {
+    let find = |task| {
+        call.app.models.find(Pick {
+            task: Some(task),
+            ..named(model)
+        })
+    };
+    match find(Task::Classify) {
+        Err(problem) if problem.code == Code::WrongTask => match find(Task::Rerank) {
+            Ok(_) => Ok(Task::Rerank),
+            Err(_) => Err(problem),
+        },
+        Err(problem) => Err(problem),
+        Ok(_) => Ok(Task::Classify),
     }
 }
 
@@ -55,13 +142,18 @@ fn reading(truncate: Option<bool>, side: Option<TeiSide>) -> Reading {
 
 async fn ask(
     call: &Call,
+    model: Option<&str>,
     task: Task,
     inputs: Vec<Input>,
     mut options: Options,
 ) -> Result<(Vec<Prediction>, Receipt), Problem> {
+    let nothing = |input: &Input| input.text().is_empty() && input.pair().is_none_or(str::is_empty);
+    if inputs.is_empty() || inputs.iter().any(nothing) {
+        return Err(empty("inputs"));
+    }
     let loaded = call.app.models.find(Pick {
         task: Some(task),
-        ..Pick::default()
+        ..named(model)
     })?;
     options.by_headers(call, false)?;
     predict::answer(loaded, inputs, &options).await?.all()
@@ -79,7 +171,7 @@ async fn embed(call: &Call, body: TeiEmbed) -> Result<Response, Problem> {
     if let Some(asked) = body.normalize {
         let loaded = call.app.models.find(Pick {
             task: Some(Task::Embed),
-            ..Pick::default()
+            ..named(body.model.as_deref())
         })?;
         let does = loaded.service.model().directory().normalizes() == engine::Normalize::Yes;
         if asked != does {
@@ -96,7 +188,8 @@ async fn embed(call: &Call, body: TeiEmbed) -> Result<Response, Problem> {
         dimensions: body.dimensions,
         ..Options::default()
     };
-    let (predictions, receipt) = ask(call, Task::Embed, body.inputs.into_inputs(), options).await?;
+    let (model, inputs) = (body.model.as_deref(), body.inputs.into_inputs());
+    let (predictions, receipt) = ask(call, model, Task::Embed, inputs, options).await?;
     let vectors: Vec<&[f32]> = predictions.iter().filter_map(vector).collect();
     let size = vectors.iter().map(|vector| 16 + 13 * vector.len()).sum();
     let rows = vectors.len();
@@ -115,7 +208,12 @@ pub(crate) fn vector(prediction: &Prediction) -> Option<&[f32]> {
     }
 }
 
-async fn classify(call: &Call, body: TeiPredict) -> Result<Response, Problem> {
+async fn predict(call: &Call, body: TeiPredict, task: Option<Task>) -> Result<Response, Problem> {
+    let model = body.model.as_deref();
+    let task = match task {
+        Some(task) => task,
+        None => predicting(call, model)?,
+    };
     let (inputs, one) = match body.inputs {
         TeiRows::One(text) => (vec![Input::Text(text)], true),
         TeiRows::Single([text]) => (vec![Input::Text(text)], true),
@@ -128,16 +226,20 @@ async fn classify(call: &Call, body: TeiPredict) -> Result<Response, Problem> {
             (rows.into_iter().map(input).collect(), false)
         }
     };
+    let labels = task == Task::Classify;
     let options = Options {
         // Every label, best first.
-        top_k: Some(usize::MAX),
-        threshold: Some(f32::MIN),
+        top_k: labels.then_some(usize::MAX),
+        threshold: labels.then_some(f32::MIN),
         raw_scores: body.raw_scores,
         reading: reading(body.truncate, body.truncation_direction),
         ..Options::default()
     };
-    let (predictions, receipt) = ask(call, Task::Classify, inputs, options).await?;
-    let mut rows: Vec<Vec<TeiScore<'_>>> = predictions.iter().map(scores).collect();
+    let (predictions, receipt) = ask(call, model, task, inputs, options).await?;
+    let directory = receipt.loaded.service.model().directory();
+    let only = directory.labels().first().map_or("", String::as_str);
+    let rows = predictions.iter();
+    let mut rows: Vec<Vec<TeiScore<'_>>> = rows.map(|row| scores(row, only)).collect();
     let body = match rows.pop() {
         Some(only) if one => TeiScores::One(only),
         last => TeiScores::More(rows.into_iter().chain(last).collect()),
@@ -145,11 +247,18 @@ async fn classify(call: &Call, body: TeiPredict) -> Result<Response, Problem> {
     Ok(receipt.on(reply::json(reply::to_json(&body))))
 }
 
-fn scores(prediction: &Prediction) -> Vec<TeiScore<'_>> {
-    let Prediction::Labels(labels) = prediction else {
-        return Vec::new();
+/// Labels and their scores; `only` is the label of a model that has but one.
+fn scores<'a>(prediction: &'a Prediction, only: &'a str) -> Vec<TeiScore<'a>> {
+    let labels = match prediction {
+        Prediction::Labels(labels) => labels.iter(),
+        Prediction::Score(score) => {
+            return vec![TeiScore {
+                score: *score,
+                label: only,
+            }];
+        }
+        _ => return Vec::new(),
     };
-    let labels = labels.iter();
     labels
         .map(|one| TeiScore {
             score: one.score,
@@ -159,6 +268,9 @@ fn scores(prediction: &Prediction) -> Vec<TeiScore<'_>> {
 }
 
 async fn rerank(call: &Call, body: TeiRerank) -> Result<Response, Problem> {
+    if body.texts.is_empty() {
+        return Err(empty("texts"));
+    }
     let pair = |text: &String| Input::Pair(body.query.clone(), text.clone());
     let inputs = body.texts.iter().map(pair).collect();
     let options = Options {
@@ -166,7 +278,8 @@ async fn rerank(call: &Call, body: TeiRerank) -> Result<Response, Problem> {
         reading: reading(body.truncate, body.truncation_direction),
         ..Options::default()
     };
-    let (predictions, receipt) = ask(call, Task::Rerank, inputs, options).await?;
+    let (predictions, receipt) =
+        ask(call, body.model.as_deref(), Task::Rerank, inputs, options).await?;
     let mut ranks: Vec<TeiRank> = predictions
         .into_iter()
         .zip(body.texts)
@@ -184,7 +297,7 @@ async fn rerank(call: &Call, body: TeiRerank) -> Result<Response, Problem> {
 
 pub(crate) fn tokenize(call: &Call, payload: &Payload) -> Result<Response, Problem> {
     let body: TeiTokenize = payload.json()?;
-    let loaded = call.app.models.find(Pick::default())?;
+    let loaded = call.app.models.find(named(body.model.as_deref()))?;
     let texts = match body.inputs {
         OneOrMore::One(text) => vec![text],
         OneOrMore::More(texts) => texts,
@@ -225,6 +338,15 @@ fn shown(tokens: Tokens, text: &str, special_too: bool) -> Vec<TeiToken> {
     .collect()
 }
 
+/// What the products are computed in, by the names of numbers that clients of that server know.
+fn dtype(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Exact => "float32",
+        Precision::Near => "int16",
+        Precision::Fast => "int8",
+    }
+}
+
 /// `/info`: the model that answers where none is named.
 pub(crate) async fn info(call: Call) -> Result<Response, Problem> {
     let loaded = call.app.models.find(Pick::default())?;
@@ -259,7 +381,7 @@ pub(crate) async fn info(call: Call) -> Result<Response, Problem> {
     Ok(reply::json(reply::to_json(&json!({
         "model_id": model.name(),
         "model_sha": loaded.fingerprint,
-        "model_dtype": model.precision().to_string(),
+        "model_dtype": dtype(model.precision()),
         "model_type": kind,
         "max_concurrent_requests": settings.limits.requests,
         "max_input_length": model.directory().max_tokens(),

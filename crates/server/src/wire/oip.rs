@@ -30,6 +30,9 @@ pub(crate) struct InferParameters {
     /// After how many microseconds nobody needs the answer.
     #[serde(default)]
     pub(crate) timeout: Option<u64>,
+    /// 1 before all others, 2 as most are, above that what can wait; 0 says nothing.
+    #[serde(default)]
+    pub(crate) priority: Option<u64>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -151,23 +154,9 @@ pub(crate) fn split(bytes: &[u8], header: Option<usize>) -> Result<(&[u8], &[u8]
 
 /// The texts, or pairs, of a request.
 pub(crate) fn texts(inputs: &[InferInput], mut binary: &[u8]) -> Result<Vec<Input>, Problem> {
-    let mut columns: [Option<Vec<String>>; 2] = [None, None];
+    let mut columns = Columns::default();
     for input in inputs {
-        let place = match input.name.as_str() {
-            "text" => &mut columns[0],
-            "pair" => &mut columns[1],
-            other => {
-                return Err(Problem::bad_request(format!(
-                    "there is no input `{other}`; name them `text` and `pair`"
-                )));
-            }
-        };
-        if place.replace(column(input, &mut binary)?).is_some() {
-            return Err(Problem::bad_request(format!(
-                "the input `{}` stands twice",
-                input.name
-            )));
-        }
+        columns.add(&input.name, column(input, &mut binary)?)?;
     }
     if !binary.is_empty() {
         return Err(Problem::bad_request(format!(
@@ -175,38 +164,80 @@ pub(crate) fn texts(inputs: &[InferInput], mut binary: &[u8]) -> Result<Vec<Inpu
             binary.len()
         )));
     }
-    match columns {
-        [None, _] => Err(Problem::bad_request("the input `text` is missing")),
-        [Some(texts), None] => Ok(texts.into_iter().map(Input::Text).collect()),
-        [Some(texts), Some(pairs)] if texts.len() == pairs.len() => {
-            let pairs = texts.into_iter().zip(pairs);
-            Ok(pairs.map(|(text, pair)| Input::Pair(text, pair)).collect())
+    columns.into_inputs()
+}
+
+/// The inputs of a request by their names.
+#[derive(Default)]
+pub(crate) struct Columns {
+    text: Option<Vec<String>>,
+    pair: Option<Vec<String>>,
+}
+
+impl Columns {
+    pub(crate) fn add(&mut self, name: &str, values: Vec<String>) -> Result<(), Problem> {
+        let place = match name {
+            "text" => &mut self.text,
+            "pair" => &mut self.pair,
+            other => {
+                return Err(Problem::bad_request(format!(
+                    "there is no input `{other}`; name them `text` and `pair`"
+                )));
+            }
+        };
+        match place.replace(values) {
+            None => Ok(()),
+            Some(_) => Err(Problem::bad_request(format!(
+                "the input `{name}` stands twice"
+            ))),
         }
-        [Some(texts), Some(pairs)] => Err(Problem::bad_request(format!(
-            "`text` has {} values and `pair` has {}; each text needs its pair",
-            texts.len(),
-            pairs.len()
-        ))),
+    }
+
+    pub(crate) fn into_inputs(self) -> Result<Vec<Input>, Problem> {
+        match (self.text, self.pair) {
+            (None, _) => Err(Problem::bad_request("the input `text` is missing")),
+            (Some(texts), None) => Ok(texts.into_iter().map(Input::Text).collect()),
+            (Some(texts), Some(pairs)) if texts.len() == pairs.len() => {
+                let pairs = texts.into_iter().zip(pairs);
+                Ok(pairs.map(|(text, pair)| Input::Pair(text, pair)).collect())
+            }
+            (Some(texts), Some(pairs)) => Err(Problem::bad_request(format!(
+                "`text` has {} values and `pair` has {}; each text needs its pair",
+                texts.len(),
+                pairs.len()
+            ))),
+        }
     }
 }
 
-fn column(input: &InferInput, binary: &mut &[u8]) -> Result<Vec<String>, Problem> {
-    let bad = |words: String| Problem::bad_request(format!("the input `{}`: {words}", input.name));
-    if input.datatype != "BYTES" {
-        return Err(bad(format!(
-            "its datatype is {}; texts are BYTES",
-            input.datatype
-        )));
+/// How many texts an input has by its type and shape.
+pub(crate) fn rows<T>(name: &str, datatype: &str, shape: &[T]) -> Result<T, Problem>
+where
+    T: Copy + PartialEq + From<u8> + std::fmt::Debug,
+{
+    if datatype != "BYTES" {
+        return Err(bad_input(
+            name,
+            format!("its datatype is {datatype}; texts are BYTES"),
+        ));
     }
-    let rows = match input.shape[..] {
-        [rows] | [rows, 1] => rows,
-        _ => {
-            return Err(bad(format!(
-                "its shape is {:?}; it must be [n] or [n, 1]",
-                input.shape
-            )));
-        }
-    };
+    match *shape {
+        [rows] => Ok(rows),
+        [rows, one] if one == T::from(1) => Ok(rows),
+        _ => Err(bad_input(
+            name,
+            format!("its shape is {shape:?}; it must be [n] or [n, 1]"),
+        )),
+    }
+}
+
+pub(crate) fn bad_input(name: &str, words: impl std::fmt::Display) -> Problem {
+    Problem::bad_request(format!("the input `{name}`: {words}"))
+}
+
+fn column(input: &InferInput, binary: &mut &[u8]) -> Result<Vec<String>, Problem> {
+    let bad = |words: String| bad_input(&input.name, words);
+    let rows = rows(&input.name, &input.datatype, &input.shape)?;
     let values = match (&input.data, input.parameters.binary_data_size) {
         (Some(data), None) => {
             let mut values = Vec::new();
@@ -254,7 +285,7 @@ fn flatten(value: &Value, into: &mut Vec<String>) -> Option<()> {
 }
 
 /// Texts, each behind its length as four little-endian bytes.
-fn unpack(mut bytes: &[u8]) -> Result<Vec<String>, String> {
+pub(crate) fn unpack(mut bytes: &[u8]) -> Result<Vec<String>, String> {
     let mut values = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
         let length = u32::from_le_bytes(*length) as usize;

@@ -9,6 +9,9 @@ use super::own::Side;
 /// What `/embed` is asked in TEI's words.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct TeiEmbed {
+    /// Which model, where there are several: a word of ours.
+    #[serde(default)]
+    pub(crate) model: Option<String>,
     pub(crate) inputs: OneOrMore,
     /// Cut what is too long; it is an error otherwise.
     #[serde(default)]
@@ -30,6 +33,9 @@ pub(crate) struct TeiEmbed {
 /// What `/predict` is asked in TEI's words.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct TeiPredict {
+    /// Which model, where there are several: a word of ours.
+    #[serde(default)]
+    pub(crate) model: Option<String>,
     pub(crate) inputs: TeiRows,
     #[serde(default)]
     pub(crate) truncate: Option<bool>,
@@ -42,6 +48,9 @@ pub(crate) struct TeiPredict {
 /// What `/rerank` is asked in TEI's words.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct TeiRerank {
+    /// Which model, where there are several: a word of ours.
+    #[serde(default)]
+    pub(crate) model: Option<String>,
     pub(crate) query: String,
     pub(crate) texts: Vec<String>,
     #[serde(default)]
@@ -54,9 +63,38 @@ pub(crate) struct TeiRerank {
     pub(crate) return_text: bool,
 }
 
+/// What `/similarity` is asked.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct TeiSimilarity {
+    /// Which model, where there are several: a word of ours.
+    #[serde(default)]
+    pub(crate) model: Option<String>,
+    pub(crate) inputs: TeiSentences,
+    #[serde(default)]
+    pub(crate) parameters: Option<TeiSimilarityParameters>,
+}
+
+/// Sentences, and the one that they are compared with.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct TeiSentences {
+    pub(crate) source_sentence: String,
+    pub(crate) sentences: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct TeiSimilarityParameters {
+    #[serde(default)]
+    pub(crate) truncate: Option<bool>,
+    #[serde(default)]
+    pub(crate) truncation_direction: Option<TeiSide>,
+}
+
 /// What `/tokenize` is asked in TEI's words.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct TeiTokenize {
+    /// Which model, where there are several: a word of ours.
+    #[serde(default)]
+    pub(crate) model: Option<String>,
     pub(crate) inputs: OneOrMore,
     #[serde(default = "yes")]
     pub(crate) add_special_tokens: bool,

@@ -88,7 +88,7 @@ fn bad_bodies_are_refused_with_words() {
             "number out of range",
         ),
         ("/embed", b"{\"inputs\": 1}", 400, "`inputs` must be"),
-        ("/embed", b"{\"inputs\": []}", 400, "no text"),
+        ("/embed", b"{\"inputs\": []}", 400, "cannot be empty"),
         ("/v1/embeddings", b"{\"input\": [1, 2]}", 400, "token ids"),
         ("/v1/embeddings", b"{}", 400, "lacks `input`"),
         (

@@ -9,9 +9,11 @@
 mod client;
 mod compressed;
 mod errors;
+mod grpc;
 mod measuring;
 mod own;
 mod protocols;
 mod refusals;
 mod running;
 mod streams;
+mod traces;

@@ -283,4 +283,48 @@ fn text_embeddings_inference() {
         )
         .json(413);
     assert_eq!(long["error_type"], "Validation");
+    assert_eq!(info["model_dtype"], "float32");
+
+    // Though a model that embeds was named first.
+    let labels = server.post("/predict", &json!({"inputs": "a b"})).json(200);
+    assert_eq!(labels, one);
+    let named = json!({"inputs": [["a b", "c"]], "model": "r"});
+    let score = server.post("/predict", &named).json(200);
+    assert_eq!(score[0].as_array().unwrap().len(), 1, "{score}");
+    let unknown = server.post("/predict", &json!({"inputs": "a", "model": "x"}));
+    assert!(unknown.json(404)["error"].as_str().unwrap().contains("`x`"));
+    let wrong = server.post("/predict", &json!({"inputs": "a", "model": "m"}));
+    assert_eq!(wrong.json(400)["error_type"], "Validation");
+
+    for (path, body) in [
+        ("/embed", json!({"inputs": []})),
+        ("/embed", json!({"inputs": ""})),
+        ("/embed", json!({"inputs": ["a", ""]})),
+        ("/predict", json!({"inputs": ""})),
+        ("/predict", json!({"inputs": []})),
+        ("/rerank", json!({"query": "a", "texts": []})),
+        (
+            "/similarity",
+            json!({"inputs": {"source_sentence": "a", "sentences": []}}),
+        ),
+    ] {
+        let nothing = server.post(path, &body).json(400);
+        assert_eq!(nothing["error_type"], "Empty", "{path} {body}");
+    }
+
+    let sentences =
+        json!({"source_sentence": "turn on the lights", "sentences": ["turn on the lights", "b"]});
+    let near = server
+        .post("/similarity", &json!({"inputs": sentences}))
+        .json(200);
+    let near: Vec<f64> = near
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one.as_f64().unwrap())
+        .collect();
+    assert!(
+        (near[0] - 1.0).abs() < 1e-5 && near[1] < near[0],
+        "{near:?}"
+    );
 }

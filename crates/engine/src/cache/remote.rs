@@ -1,0 +1,316 @@
+//! The tier in a Redis or Valkey server: answers that several processes share, and that outlive them.
+//!
+//! Whoever looks a row up never connects, and waits for the server at most once for a few milliseconds: it takes
+//! one of a few connections that are open, and where none is free, or the server is away, the rows are computed.
+//! A connection that fails or is late is given up. One thread opens the next after a pause, and writes what is
+//! computed; what it cannot keep up with is dropped. So a server that is away or slow costs no more than one late
+//! lookup for each connection and pause, and fails no row.
+//!
+//! A value is as on disk, with a checksum over its key and itself: what the server has mixed up is a miss.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::{Client, Connection, ErrorKind, RedisError, RedisResult};
+
+use super::stats::RemoteStats;
+use super::value::{decode, encode};
+use super::{Entry, Key, Scope};
+use crate::Error;
+
+/// Connections that lookups take: as many of them may be late at once.
+const CONNECTIONS: usize = 4;
+/// How long a lookup waits for the server.
+const LOOKUP: Duration = Duration::from_millis(5);
+/// How long the thread that writes waits for it.
+const WRITE: Duration = Duration::from_secs(1);
+/// How long the server is left alone after it failed.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Rows asked for at once, and written at once.
+const AT_ONCE: usize = 256;
+/// Computed rows that wait to be written.
+const QUEUE: usize = 4_096;
+
+/// Answers of one scope at a server.
+pub(crate) struct RemoteTier {
+    shared: Arc<Shared>,
+    queue: SyncSender<(Key, Entry)>,
+}
+
+/// What lookups and the thread share.
+struct Shared {
+    client: Client,
+    prefix: Vec<u8>,
+    pool: Mutex<Pool>,
+    counts: Counts,
+}
+
+/// Connections that lookups take.
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Connection>,
+    /// Those that are open, lent ones included.
+    open: usize,
+    /// Until then none is opened.
+    rest_until: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Counts {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    skipped: AtomicU64,
+    written: AtomicU64,
+    dropped: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// Where answers are kept at a server: `redis://[user:password@]host[:port][/database]`.
+#[derive(Clone, Debug)]
+pub(crate) struct RemotePlace {
+    url: String,
+    scope: String,
+}
+
+impl RemotePlace {
+    pub(crate) fn new(url: &str, scope: &Scope) -> Self {
+        Self {
+            url: url.to_owned(),
+            scope: scope.name(),
+        }
+    }
+}
+
+impl RemoteTier {
+    /// A server that is away is no error: it may come.
+    pub(crate) fn open(place: &RemotePlace) -> Result<Self, Error> {
+        let client = Client::open(place.url.as_str()).map_err(|error| Error::Option {
+            name: "cache_redis",
+            // Without the address: it may hold a password.
+            problem: format!(
+                "{error}; write redis://host:6379, or redis://user:password@host:6379/0"
+            ),
+        })?;
+        let shared = Arc::new(Shared {
+            client,
+            prefix: format!("batchwright:{}:", place.scope).into_bytes(),
+            pool: Mutex::default(),
+            counts: Counts::default(),
+        });
+        let (queue, computed) = sync_channel(QUEUE);
+        let writer = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("batchwright-redis".to_owned())
+            .spawn(move || writer.serve(&computed))
+            .map_err(|error| Error::Option {
+                name: "cache_redis",
+                problem: format!("the system refuses its thread: {error}"),
+            })?;
+        Ok(Self { shared, queue })
+    }
+
+    /// What the server knows of these rows, one for each; nothing of those that it did not tell in time.
+    pub(crate) fn get(&self, keys: &[Key]) -> Vec<Option<Entry>> {
+        let counts = &self.shared.counts;
+        let mut found = Vec::with_capacity(keys.len());
+        let begun = Instant::now();
+        let lent = self.shared.lock().idle.pop();
+        if let Some(mut connection) = lent {
+            let mut is_well = true;
+            for keys in keys.chunks(AT_ONCE) {
+                // Each wait is bounded; so must their number be.
+                if begun.elapsed() > LOOKUP {
+                    break;
+                }
+                match self.shared.ask(&mut connection, keys) {
+                    Ok(entries) => found.extend(entries),
+                    Err(_) => {
+                        is_well = false;
+                        counts.failures.fetch_add(1, Relaxed);
+                        break;
+                    }
+                }
+            }
+            let mut pool = self.shared.lock();
+            if is_well {
+                pool.idle.push(connection);
+            } else {
+                pool.open -= 1;
+                pool.rest_until = Some(Instant::now() + PAUSE);
+            }
+        }
+        let hits = found.iter().flatten().count();
+        counts.hits.fetch_add(hits as u64, Relaxed);
+        counts
+            .misses
+            .fetch_add((found.len() - hits) as u64, Relaxed);
+        counts
+            .skipped
+            .fetch_add((keys.len() - found.len()) as u64, Relaxed);
+        found.resize_with(keys.len(), || None);
+        found
+    }
+
+    /// Keeps what was computed, if there is room in the queue. Never waits.
+    pub(crate) fn put(&self, key: Key, entry: Entry) {
+        if self.queue.try_send((key, entry)).is_err() {
+            self.shared.counts.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Forgets every answer of this scope. Blocks.
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        let cleared = self.shared.connect(WRITE).and_then(|mut connection| {
+            let mut pattern = self.shared.prefix.clone();
+            pattern.push(b'*');
+            let mut cursor = 0_u64;
+            loop {
+                let (next, keys): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
+                    .arg(cursor)
+                    .arg("MATCH")
+                    .arg(&pattern)
+                    .arg("COUNT")
+                    .arg(1_000)
+                    .query(&mut connection)?;
+                if !keys.is_empty() {
+                    redis::cmd("UNLINK")
+                        .arg(keys)
+                        .query::<()>(&mut connection)?;
+                }
+                cursor = next;
+                if cursor == 0 {
+                    return Ok(());
+                }
+            }
+        });
+        cleared.map_err(|error| Error::CacheServer {
+            problem: error.to_string(),
+        })
+    }
+
+    pub(crate) fn stats(&self) -> RemoteStats {
+        let Counts {
+            hits,
+            misses,
+            skipped,
+            written,
+            dropped,
+            failures,
+        } = &self.shared.counts;
+        RemoteStats {
+            hits: hits.load(Relaxed),
+            misses: misses.load(Relaxed),
+            skipped: skipped.load(Relaxed),
+            written: written.load(Relaxed),
+            dropped: dropped.load(Relaxed),
+            failures: failures.load(Relaxed),
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn key(&self, key: Key) -> Vec<u8> {
+        [&self.prefix[..], &key.to_le_bytes()].concat()
+    }
+
+    fn ask(
+        &self,
+        connection: &mut Connection,
+        keys: &[Key],
+    ) -> RedisResult<impl Iterator<Item = Option<Entry>>> {
+        let names: Vec<Vec<u8>> = keys.iter().map(|&key| self.key(key)).collect();
+        let values: Vec<Option<Vec<u8>>> = redis::cmd("MGET").arg(names).query(connection)?;
+        if values.len() != keys.len() {
+            let error =
+                RedisError::from((ErrorKind::UnexpectedReturnType, "another number of values"));
+            return Err(error);
+        }
+        let pairs = keys.iter().copied().zip(values).collect::<Vec<_>>();
+        let entries = pairs.into_iter().map(|(key, value)| decode(key, &value?));
+        Ok(entries)
+    }
+
+    /// A connection that has answered within this time, and waits no longer than that for any answer.
+    fn connect(&self, within: Duration) -> RedisResult<Connection> {
+        // Connecting itself may take longer: nobody waits for it.
+        let mut connection = self.client.get_connection_with_timeout(WRITE)?;
+        connection.set_read_timeout(Some(within))?;
+        connection.set_write_timeout(Some(within))?;
+        redis::cmd("PING").query::<()>(&mut connection)?;
+        Ok(connection)
+    }
+
+    /// Writes what was computed and keeps connections open, until nobody can compute any more.
+    fn serve(&self, computed: &Receiver<(Key, Entry)>) {
+        let mut writing: Option<Connection> = None;
+        loop {
+            if self
+                .lock()
+                .rest_until
+                .is_none_or(|until| until <= Instant::now())
+                && self.open_all(&mut writing).is_err()
+            {
+                self.failed();
+            }
+            let mut rows = Vec::new();
+            match computed.recv_timeout(PAUSE / 10) {
+                Ok(row) => rows.push(row),
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            rows.extend(computed.try_iter().take(AT_ONCE - 1));
+            let Some(connection) = writing.as_mut() else {
+                self.counts.dropped.fetch_add(rows.len() as u64, Relaxed);
+                continue;
+            };
+            match self.write(connection, &rows) {
+                Ok(()) => self.counts.written.fetch_add(rows.len() as u64, Relaxed),
+                Err(error) => {
+                    // A full server refuses, and goes on answering.
+                    if error.is_io_error() || error.is_connection_dropped() {
+                        writing = None;
+                    }
+                    self.failed();
+                    self.counts.dropped.fetch_add(rows.len() as u64, Relaxed)
+                }
+            };
+        }
+    }
+
+    fn open_all(&self, writing: &mut Option<Connection>) -> RedisResult<()> {
+        if writing.is_none() {
+            *writing = Some(self.connect(WRITE)?);
+        }
+        // Nobody else opens any.
+        while self.lock().open < CONNECTIONS {
+            let connection = self.connect(LOOKUP)?;
+            let mut pool = self.lock();
+            pool.idle.push(connection);
+            pool.open += 1;
+        }
+        Ok(())
+    }
+
+    /// Leaves the server alone for a while.
+    fn failed(&self) {
+        self.counts.failures.fetch_add(1, Relaxed);
+        self.lock().rest_until = Some(Instant::now() + PAUSE);
+    }
+
+    fn write(&self, connection: &mut Connection, rows: &[(Key, Entry)]) -> RedisResult<()> {
+        let mut all = redis::pipe();
+        for (key, entry) in rows {
+            all.cmd("SET")
+                .arg(self.key(*key))
+                .arg(encode(*key, entry))
+                .ignore();
+        }
+        all.query(connection)
+    }
+}
