@@ -4,7 +4,8 @@
 //! that gives what an encoder needs, token for token as transformers does: ids and type ids, cut to
 //! the model's limit at either end, pairs cut longest first, never padded; and on request where each
 //! token stands in the text, in characters. And the way back for token classification: logits to
-//! named spans of the text ([`entities`]).
+//! named spans of the text ([`entities`]). Besides, characters as tokens ([`characters`]), for models that
+//! are trained on them.
 //!
 //! What it is not: a trainer of tokenizers, or a decoder from ids to text; it knows no network, and
 //! it starts no threads. A [`Tokenizer`] is shared by reference between as many as there are.
@@ -29,6 +30,7 @@
 //! Whatever the file says of padding and truncation is overridden: the model's own configuration
 //! decides the limit, and rows are packed, not padded.
 
+pub mod characters;
 mod encoded;
 pub mod entities;
 mod error;
