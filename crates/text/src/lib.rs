@@ -30,6 +30,7 @@
 //! Whatever the file says of padding and truncation is overridden: the model's own configuration
 //! decides the limit, and rows are packed, not padded.
 
+pub mod augment;
 pub mod characters;
 mod encoded;
 pub mod entities;

@@ -1,0 +1,216 @@
+//! The result: the new text, what was done to it, and the way from old to new positions.
+
+use std::ops::Range;
+
+use super::kind::Kind;
+use super::plan::Planned;
+
+/// One edit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The operation.
+    pub kind: Kind,
+    /// The bytes that it replaced, of the text after shuffling ([`Edited::shuffled`]), which without
+    /// a shuffle is the row's own.
+    pub before: Range<usize>,
+    /// The bytes of the new text that stand in their place.
+    pub after: Range<usize>,
+}
+
+/// A part of the text that was moved as a whole when its words were shuffled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) before: Range<usize>,
+    pub(crate) after: Range<usize>,
+    pub(crate) is_word: bool,
+}
+
+/// The result of [`Augmenter::edit`](super::Augmenter::edit), and the memory in which it is made:
+/// kept from row to row, it allocates nothing once it has seen the longest.
+#[derive(Clone, Debug, Default)]
+pub struct Edited {
+    pub(crate) text: String,
+    pub(crate) edits: Vec<Edit>,
+    /// In the order of the shuffled text; empty if it was not shuffled.
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) shuffled: String,
+    /// Bytes of the row's own text.
+    pub(crate) source: usize,
+    pub(crate) scratch: Scratch,
+}
+
+/// What is needed while a row is edited.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) plan: Vec<Planned>,
+    pub(crate) starts: Vec<usize>,
+    pub(crate) words: Vec<super::words::Word>,
+    pub(crate) order: Vec<usize>,
+    pub(crate) protected: Vec<Range<usize>>,
+}
+
+impl Edited {
+    /// The new text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The edits in the order of the new text, but for a shuffle.
+    pub fn edits(&self) -> &[Edit] {
+        &self.edits
+    }
+
+    /// The text after its words were shuffled and before any other edit, if they were.
+    pub fn shuffled(&self) -> Option<&str> {
+        (!self.pieces.is_empty()).then_some(self.shuffled.as_str())
+    }
+
+    /// How many edits of a kind were made. A shuffle is one.
+    pub fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::ShuffleWords => usize::from(!self.pieces.is_empty()),
+            kind => self.edits.iter().filter(|edit| edit.kind == kind).count(),
+        }
+    }
+
+    /// How many edits were made in all.
+    pub fn total(&self) -> usize {
+        self.edits.len() + usize::from(!self.pieces.is_empty())
+    }
+
+    /// Whether anything was edited. Two edits may undo one another: then it is, and the text is the
+    /// same.
+    pub fn changed(&self) -> bool {
+        self.total() > 0
+    }
+
+    /// Where the bytes `start..end` of the old text stand in the new one; `None` if nothing of them is
+    /// left, if their words were shuffled apart, or if they are no range of the old text.
+    ///
+    /// An edit that lies partly within the span counts to it whole. Text that was put in at its ends
+    /// from outside does not. White space is cut from an end that had none.
+    pub fn map_span(&self, original: &str, start: usize, end: usize) -> Option<(usize, usize)> {
+        if start > end || original.len() != self.source {
+            return None;
+        }
+        let old = original.get(start..end)?;
+        let moved = match self.pieces.is_empty() {
+            true => start..end,
+            false => moved(&self.pieces, start..end)?,
+        };
+        let from = self.new_start(moved.start);
+        if start == end {
+            return Some((from, from));
+        }
+        let to = self.new_end(moved.end).max(from);
+        let new = self.text.get(from..to)?;
+        let lead = match old.starts_with(char::is_whitespace) {
+            true => 0,
+            false => new.len() - new.trim_start().len(),
+        };
+        let tail = match old.ends_with(char::is_whitespace) {
+            true => 0,
+            false => new.len() - new.trim_end().len(),
+        };
+        (lead + tail < new.len()).then(|| (from + lead, to - tail))
+    }
+
+    /// The same in characters (Unicode scalar values) of the two texts, as span columns count.
+    pub fn map_characters(
+        &self,
+        original: &str,
+        start: usize,
+        end: usize,
+    ) -> Option<(usize, usize)> {
+        let (start, end) = (byte_of(original, start)?, byte_of(original, end)?);
+        let (start, end) = self.map_span(original, start, end)?;
+        Some((
+            character_of(&self.text, start),
+            character_of(&self.text, end),
+        ))
+    }
+
+    /// Where a span that starts at `at` of the shuffled text starts in the new one.
+    fn new_start(&self, at: usize) -> usize {
+        let done = self.edits.partition_point(|edit| edit.before.end <= at);
+        match self.edits.get(done) {
+            Some(edit) if edit.before.start < at => edit.after.start,
+            _ => self.after(done, at),
+        }
+    }
+
+    fn new_end(&self, at: usize) -> usize {
+        let begun = self.edits.partition_point(|edit| edit.before.start < at);
+        match begun.checked_sub(1).map(|last| &self.edits[last]) {
+            Some(edit) if edit.before.end > at => edit.after.end,
+            _ => self.after(begun, at),
+        }
+    }
+
+    /// The new place of `at`, which lies outside of all edits and behind `done` of them.
+    fn after(&self, done: usize, at: usize) -> usize {
+        match done.checked_sub(1).map(|last| &self.edits[last]) {
+            Some(edit) => edit.after.end + (at - edit.before.end),
+            None => at,
+        }
+    }
+}
+
+/// Where a span stands after a shuffle, if its words still stand side by side.
+fn moved(pieces: &[Piece], span: Range<usize>) -> Option<Range<usize>> {
+    let within = |piece: &&Piece| piece.before.start <= span.start && span.end <= piece.before.end;
+    if let Some(piece) = pieces.iter().find(within) {
+        let shift = |at: usize| piece.after.start + (at - piece.before.start);
+        return Some(shift(span.start)..shift(span.end));
+    }
+    let touches = |piece: &Piece| piece.before.start < span.end && span.start < piece.before.end;
+    let words = || pieces.iter().filter(|piece| piece.is_word);
+    let mut together = words()
+        .skip_while(|piece| !touches(piece))
+        .take_while(|piece| touches(piece));
+    let first = together.next()?;
+    let (mut last, mut count, mut in_order) = (first, 1, true);
+    for piece in together {
+        in_order &= last.before.start < piece.before.start;
+        (last, count) = (piece, count + 1);
+    }
+    if count != words().filter(|piece| touches(piece)).count() {
+        return None;
+    }
+    let whole = |piece: &Piece| span.start <= piece.before.start && piece.before.end <= span.end;
+    let cut_in = |piece: &Piece| span.start.saturating_sub(piece.before.start);
+    let cut_off = |piece: &Piece| piece.before.end.saturating_sub(span.end);
+    match in_order {
+        true => Some(first.after.start + cut_in(first)..last.after.end - cut_off(last)),
+        false if words().filter(|piece| touches(piece)).all(whole) => {
+            Some(first.after.start..last.after.end)
+        }
+        false => None,
+    }
+}
+
+fn byte_of(text: &str, character: usize) -> Option<usize> {
+    if text.is_ascii() {
+        return (character <= text.len()).then_some(character);
+    }
+    let ends = std::iter::once(text.len());
+    let mut starts = text.char_indices().map(|(at, _)| at).chain(ends);
+    starts.nth(character)
+}
+
+fn character_of(text: &str, byte: usize) -> usize {
+    let bytes = &text.as_bytes()[..byte];
+    bytes.iter().filter(|byte| (**byte as i8) >= -0x40).count()
+}
+
+/// Where a range stands after a shuffle that moved none of its words.
+pub(crate) fn shifted(pieces: &[Piece], range: &Range<usize>) -> Range<usize> {
+    let holds =
+        |at: usize| move |piece: &&Piece| piece.before.start <= at && at <= piece.before.end;
+    let shift = |at: usize, piece: Option<&Piece>| {
+        piece.map_or(at, |piece| piece.after.start + (at - piece.before.start))
+    };
+    let start = shift(range.start, pieces.iter().rev().find(holds(range.start)));
+    let end = shift(range.end, pieces.iter().find(holds(range.end)));
+    start..end.max(start)
+}

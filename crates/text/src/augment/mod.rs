@@ -1,0 +1,21 @@
+//! Editing texts at random: misspellings, scanning errors, shuffled words, from a seed.
+
+mod alias;
+mod augmenter;
+mod clusters;
+mod edited;
+mod error;
+mod kind;
+mod operations;
+mod plan;
+mod process;
+mod random;
+mod recipe;
+mod words;
+
+pub use augmenter::Augmenter;
+pub use edited::{Edit, Edited};
+pub use error::AugmentError;
+pub use kind::{Kind, Unit};
+pub use random::Place;
+pub use recipe::{Bounds, Recipe};
