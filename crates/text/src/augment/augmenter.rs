@@ -1,18 +1,17 @@
-//! A recipe made ready, and the passes over a row.
+//! A recipe made ready, and a row's way through it.
 
-use std::ops::Range;
-
-use regex::Regex;
-
+use super::bounds::Budget;
 use super::clusters::{self, Bytes, Clusters, Starts};
-use super::edited::{Edited, Scratch};
+use super::edited::{self, Edited, Scratch};
 use super::error::AugmentError;
 use super::kind::{Kind, Unit};
-use super::operations::{self, Alphabet, Site};
-use super::plan::{self, Planned, overlaps};
+use super::operations::{self, Alphabet, Confusions, Errors, Operations, Pool, Shuffle};
+use super::plan;
 use super::process::Process;
+use super::protect::{self, Protection};
 use super::random::{Key, Place, Purpose};
-use super::recipe::{Recipe, contradiction};
+use super::recipe::Recipe;
+use super::row::Row;
 use super::words::{Separators, Word};
 
 /// A recipe made ready for a seed; any number of threads share it by reference.
@@ -21,10 +20,11 @@ pub struct Augmenter {
     key: Key,
     words: Option<Process>,
     characters: Option<Process>,
-    shuffle: f64,
+    shuffle: Option<Shuffle>,
+    operations: Operations,
+    budget: Option<Budget>,
     separators: Separators,
-    alphabet: Alphabet,
-    patterns: Vec<Regex>,
+    protection: Protection,
 }
 
 impl Augmenter {
@@ -35,197 +35,205 @@ impl Augmenter {
                 .operations
                 .iter()
                 .filter(|one| one.kind.unit() == unit);
-            of_unit.map(|one| (one.kind, one.p)).collect()
+            of_unit
+                .filter(|one| may_act(one.bounds.max))
+                .map(|one| (one.kind, one.p))
+                .collect()
         };
         Ok(Augmenter {
             key: Key::of_seed(seed),
             words: Process::new(&chances(Unit::Word)),
             characters: Process::new(&chances(Unit::Character)),
-            shuffle: recipe.p(Kind::ShuffleWords),
+            shuffle: shuffle(recipe),
+            operations: operations(recipe)?,
+            budget: Budget::new(recipe),
             separators: Separators::new(&recipe.separators),
-            alphabet: Alphabet::new(&recipe.alphabet),
-            patterns: patterns(recipe)?,
+            protection: Protection::new(&recipe.protect)?,
         })
     }
 
     /// Edits a row's text. The result depends on the recipe, the seed, the place and the text alone.
     pub fn edit(&self, place: Place, text: &str, out: &mut Edited) {
+        self.edit_as(Reading::of, place, text, out);
+    }
+
+    /// The same, with the way to find clusters chosen from outside.
+    fn edit_as(&self, reading: fn(&str) -> Reading, place: Place, text: &str, out: &mut Edited) {
         let key = self.key.at(place);
-        out.text.clear();
-        out.edits.clear();
-        out.pieces.clear();
-        out.source = text.len();
+        out.clear(text);
         let mut scratch = std::mem::take(&mut out.scratch);
         scratch.plan.clear();
-        self.protect(text, &mut scratch.protected);
-        self.rearrange(key, text, out, &mut scratch);
+        self.protect(text, reading(text), &mut scratch);
+        self.rearrange(key, text, reading(text), out, &mut scratch);
         let source = match out.pieces.is_empty() {
             true => text,
             false => out.shuffled.as_str(),
         };
-        if clusters::is_bytes(source) {
-            self.plan(key, source, &Bytes(source.len()), &mut scratch);
-        } else {
-            let mut starts = std::mem::take(&mut scratch.starts);
-            clusters::find(source, &mut starts);
-            self.plan(key, source, &Starts(&starts), &mut scratch);
-            scratch.starts = starts;
+        let made = usize::from(!out.pieces.is_empty());
+        match reading(source) {
+            Reading::Bytes => self.plan(key, source, &Bytes(source.len()), made, &mut scratch),
+            Reading::Clusters => {
+                let mut starts = std::mem::take(&mut scratch.starts);
+                clusters::find(source, &mut starts);
+                self.plan(key, source, &Starts(&starts), made, &mut scratch);
+                scratch.starts = starts;
+            }
         }
-        plan::make(source, &scratch.plan, &mut out.text, &mut out.edits);
+        let pool = &self.operations.pool;
+        plan::make(source, &scratch.plan, pool, &mut out.text, &mut out.edits);
         out.scratch = scratch;
     }
 
-    /// Finds what the patterns protect.
-    fn protect(&self, text: &str, protected: &mut Vec<Range<usize>>) {
-        protected.clear();
-        for pattern in &self.patterns {
-            protected.extend(pattern.find_iter(text).map(|found| found.range()));
-        }
-    }
-
-    /// Shuffles the words into `out.shuffled`, if that is drawn.
-    fn rearrange(&self, key: Key, text: &str, out: &mut Edited, scratch: &mut Scratch) {
-        if self.shuffle == 0.0 {
-            return;
-        }
-        let mut numbers = key.numbers(Purpose::Detail(Kind::ShuffleWords));
-        if !happens(numbers.draw(), self.shuffle) {
-            return;
-        }
-        self.split(text, scratch);
-        let protected = std::mem::take(&mut scratch.protected);
-        let fixed = |word: &Word| {
-            let range = word.start..word.end;
-            protected.iter().any(|one| overlaps(one, &range))
-        };
-        if operations::shuffle(&scratch.words, fixed, &mut numbers, &mut scratch.order) {
-            out.shuffled.clear();
-            let (words, order) = (&scratch.words, &scratch.order);
-            operations::arrange(
-                text,
-                words,
-                fixed,
-                order,
-                &mut out.shuffled,
-                &mut out.pieces,
-            );
-        }
-        scratch.protected = protected;
-        // What is protected may stand elsewhere now.
-        if !out.pieces.is_empty() && !self.patterns.is_empty() {
-            for range in &mut scratch.protected {
-                *range = super::edited::shifted(&out.pieces, range);
-            }
-        }
-    }
-
-    fn split(&self, text: &str, scratch: &mut Scratch) {
-        if clusters::is_bytes(text) {
-            self.separators
-                .split(text, &Bytes(text.len()), &mut scratch.words);
-        } else {
-            clusters::find(text, &mut scratch.starts);
-            self.separators
-                .split(text, &Starts(&scratch.starts), &mut scratch.words);
-        }
-    }
-
-    fn plan(&self, key: Key, text: &str, clusters: &impl Clusters, scratch: &mut Scratch) {
-        if let Some(process) = &self.words {
-            self.separators.split(text, clusters, &mut scratch.words);
-            plan_words(process, key, scratch);
-        }
-        if let Some(process) = &self.characters {
-            self.plan_characters(process, key, text, clusters, scratch);
-        }
-    }
-
-    fn plan_characters(
+    fn plan(
         &self,
-        process: &Process,
         key: Key,
         text: &str,
         clusters: &impl Clusters,
+        made: usize,
         scratch: &mut Scratch,
     ) {
-        let of_words = scratch.plan.len();
-        let mut passed = 0;
-        let mut numbers = key.numbers(Purpose::Characters);
-        let mut at = 0;
-        while let Some((found, kind)) = process.next(&mut numbers, at, clusters.count()) {
-            let site = Site {
-                text,
-                clusters,
-                at: found,
-            };
-            let number = key.number(Purpose::Detail(kind), found as u64);
-            at = found + 1;
-            let Some((taken, change)) = operations::character(kind, &self.alphabet, &site, number)
-            else {
-                continue;
-            };
-            let range = clusters.start(found)..clusters.start(found + taken);
-            while passed < of_words && scratch.plan[passed].range.end <= range.start {
-                passed += 1;
-            }
-            let words = &scratch.plan[passed..of_words];
-            let mut near = words.iter().take_while(|word| word.range.start < range.end);
-            if near.any(|word| overlaps(&word.range, &range)) || is_protected(scratch, &range) {
-                continue;
-            }
-            at = found + taken;
-            scratch.plan.push(Planned {
-                range,
-                kind,
-                change,
-            });
+        scratch.words.clear();
+        if self.words.is_some() {
+            self.separators.split(text, clusters, &mut scratch.words);
         }
-        if of_words > 0 {
-            let order = |one: &Planned| (one.range.start, one.range.end);
-            scratch.plan.sort_unstable_by_key(order);
-        }
-    }
-}
-
-fn plan_words(process: &Process, key: Key, scratch: &mut Scratch) {
-    let mut numbers = key.numbers(Purpose::Words);
-    let (mut at, mut gone) = (0, 0);
-    while let Some((found, kind)) = process.next(&mut numbers, at, scratch.words.len()) {
-        at = found + 1;
-        let planned = operations::word(kind, &scratch.words, found, gone == found);
-        let Some((taken, planned)) = planned else {
-            continue;
+        let row = Row {
+            operations: &self.operations,
+            key,
+            text,
+            clusters,
+            words: &scratch.words,
+            protected: &scratch.protected,
         };
-        if is_protected(scratch, &planned.range) {
-            continue;
+        if let Some(process) = &self.words {
+            row.plan_words(process, &mut scratch.plan);
         }
-        if kind == Kind::DropWords && gone == found {
-            gone += 1;
+        if let Some(process) = &self.characters {
+            row.plan_characters(process, &mut scratch.plan);
         }
-        at = found + taken;
-        scratch.plan.push(planned);
+        if let Some(budget) = &self.budget {
+            budget.keep(&row, made, &mut scratch.plan);
+        }
+    }
+
+    /// Finds what is left as it is.
+    fn protect(&self, text: &str, reading: Reading, scratch: &mut Scratch) {
+        if self.protection.names_words() {
+            self.split(text, reading, scratch);
+        }
+        self.protection
+            .find(text, &scratch.words, &mut scratch.protected);
+    }
+
+    /// Shuffles the words into `out.shuffled`, if that is drawn.
+    fn rearrange(
+        &self,
+        key: Key,
+        text: &str,
+        reading: Reading,
+        out: &mut Edited,
+        scratch: &mut Scratch,
+    ) {
+        let Some(shuffle) = self.shuffle else {
+            return;
+        };
+        let mut numbers = key.numbers(Purpose::Detail(Kind::ShuffleWords));
+        if !shuffle.happens(&mut numbers) {
+            return;
+        }
+        self.split(text, reading, scratch);
+        let (words, protected) = (&scratch.words, &scratch.protected);
+        let fixed = |word: &Word| protect::overlaps(protected, &(word.start..word.end));
+        if !shuffle.order(words, fixed, &mut numbers, &mut scratch.order) {
+            return;
+        }
+        out.shuffled.clear();
+        let order = &scratch.order;
+        operations::arrange(
+            text,
+            words,
+            fixed,
+            order,
+            &mut out.shuffled,
+            &mut out.pieces,
+        );
+        // What is protected stays in its place among the words, which may begin elsewhere now.
+        for range in &mut scratch.protected {
+            *range = edited::shifted(&out.pieces, range);
+        }
+    }
+
+    fn split(&self, text: &str, reading: Reading, scratch: &mut Scratch) {
+        match reading {
+            Reading::Bytes => {
+                let clusters = Bytes(text.len());
+                self.separators.split(text, &clusters, &mut scratch.words);
+            }
+            Reading::Clusters => {
+                clusters::find(text, &mut scratch.starts);
+                let clusters = Starts(&scratch.starts);
+                self.separators.split(text, &clusters, &mut scratch.words);
+            }
+        }
     }
 }
 
-/// Whether an edit would touch what is protected, or come right beside it.
-fn is_protected(scratch: &Scratch, range: &Range<usize>) -> bool {
-    let touches = |one: &Range<usize>| overlaps(one, range);
-    scratch.protected.iter().any(touches)
+/// How a text's clusters are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Each byte is one.
+    Bytes,
+    /// They are looked for.
+    Clusters,
 }
 
-/// Whether something with a chance happens, to within 2⁻⁵³.
-fn happens(number: u64, p: f64) -> bool {
-    ((number >> 11) as f64) < p * (1u64 << 53) as f64
+impl Reading {
+    fn of(text: &str) -> Reading {
+        match clusters::is_bytes(text) {
+            true => Reading::Bytes,
+            false => Reading::Clusters,
+        }
+    }
 }
 
-fn patterns(recipe: &Recipe) -> Result<Vec<Regex>, AugmentError> {
-    let patterns = recipe.protect.patterns.iter();
-    let compiled = patterns.map(|pattern| {
-        Regex::new(pattern).map_err(|error| {
-            contradiction(format!(
-                "`protect`: the pattern {pattern} is not a regular expression of the regex crate: {error}"
-            ))
-        })
-    });
-    compiled.collect()
+fn may_act(max: Option<u32>) -> bool {
+    max != Some(0)
+}
+
+/// The shuffle of a recipe, unless the bounds leave no room for one.
+fn shuffle(recipe: &Recipe) -> Option<Shuffle> {
+    let of_kind = |kind| recipe.operations.iter().find(move |one| one.kind == kind);
+    let one = of_kind(Kind::ShuffleWords).filter(|one| one.p > 0.0 && may_act(one.bounds.max))?;
+    let others = recipe
+        .operations
+        .iter()
+        .filter(|one| one.kind != Kind::ShuffleWords);
+    let needed: u64 = others.map(|one| u64::from(one.bounds.min)).sum();
+    let has_room = recipe.bounds.max.is_none_or(|max| u64::from(max) > needed);
+    has_room.then_some(Shuffle {
+        p: one.p,
+        always: one.bounds.min > 0,
+        distance: one.distance,
+    })
+}
+
+fn operations(recipe: &Recipe) -> Result<Operations, AugmentError> {
+    let mut pool = Pool::default();
+    let mut confusions = |kind| -> Result<Option<Confusions>, AugmentError> {
+        let table = recipe.table(kind)?;
+        Ok(table.map(|table| Confusions::new(&table, &mut pool)))
+    };
+    let keyboard = confusions(Kind::Keyboard)?;
+    let optical = confusions(Kind::Optical)?;
+    let similar = confusions(Kind::Similar)?;
+    let accent = confusions(Kind::Accent)?;
+    let errors = recipe.table(Kind::Errors)?;
+    Ok(Operations {
+        alphabet: Alphabet::new(&recipe.alphabet),
+        keyboard,
+        optical,
+        similar,
+        accent,
+        errors: errors.map(|table| Errors::new(&table, &mut pool)),
+        pool,
+    })
 }

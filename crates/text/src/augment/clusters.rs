@@ -8,6 +8,8 @@ pub(crate) trait Clusters {
     fn count(&self) -> usize;
     /// The byte where one begins; the text's length for the one after the last.
     fn start(&self, at: usize) -> usize;
+    /// Whether one begins at a byte, or the text ends there.
+    fn is_boundary(&self, byte: usize) -> bool;
 }
 
 /// A text of ASCII without carriage returns: every byte is a cluster.
@@ -22,6 +24,10 @@ impl Clusters for Bytes {
     fn start(&self, at: usize) -> usize {
         at
     }
+
+    fn is_boundary(&self, byte: usize) -> bool {
+        byte <= self.0
+    }
 }
 
 /// Any text, by the starts of its clusters and its length.
@@ -35,6 +41,10 @@ impl Clusters for Starts<'_> {
 
     fn start(&self, at: usize) -> usize {
         self.0[at]
+    }
+
+    fn is_boundary(&self, byte: usize) -> bool {
+        self.0.binary_search(&byte).is_ok()
     }
 }
 

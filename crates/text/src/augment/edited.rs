@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::kind::Kind;
 use super::plan::Planned;
+use super::words::Word;
 
 /// One edit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +45,20 @@ pub struct Edited {
 pub(crate) struct Scratch {
     pub(crate) plan: Vec<Planned>,
     pub(crate) starts: Vec<usize>,
-    pub(crate) words: Vec<super::words::Word>,
-    pub(crate) order: Vec<usize>,
+    pub(crate) words: Vec<Word>,
+    pub(crate) order: Vec<(u64, usize)>,
     pub(crate) protected: Vec<Range<usize>>,
 }
 
 impl Edited {
+    /// Empty, for another row.
+    pub(crate) fn clear(&mut self, source: &str) {
+        self.text.clear();
+        self.edits.clear();
+        self.pieces.clear();
+        self.source = source.len();
+    }
+
     /// The new text.
     pub fn text(&self) -> &str {
         &self.text

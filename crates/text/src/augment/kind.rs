@@ -50,7 +50,19 @@ kinds! {
     Substitute = "substitute", Character, "Another character of the alphabet stands in one's place.";
     Repeat = "repeat", Character, "A character comes twice.";
     Swap = "swap", Character, "A character changes places with the next of its word.";
-    DropWords = "drop-words", Word, "A word is left out, with the white space before it.";
+    Keyboard = "keyboard", Character, "A character of a neighbouring key stands in one's place.";
+    Optical = "optical", Character, "Characters that a scanner takes for others stand in their place.";
+    Similar = "similar", Character, "A character of another script or form that looks alike stands in one's place.";
+    Accent = "accent", Character, "A letter gets, loses or changes its accent.";
+    Case = "case", Character, "A capital becomes small, or a small letter a capital.";
+    Space = "space", Character, "White space is left out or comes twice.";
+    Punctuation = "punctuation", Character, "A mark is left out, comes twice, is another, or follows a word that had none.";
+    Errors = "errors", Word, "A word, or several, is misspelt as in a table.";
+    DropWords = "drop-words", Word, "A word is left out, with what stands between it and the one before.";
+    RepeatWords = "repeat-words", Word, "A word comes twice.";
+    SplitWords = "split-words", Word, "A space comes between two characters of a word.";
+    JoinWords = "join-words", Word, "What stands between a word and the next is left out.";
+    Capitals = "capitals", Word, "A word is written in capitals, in small letters, or with its first a capital.";
     ShuffleWords = "shuffle-words", Row, "The words change places; what stands between them stays.";
 }
 

@@ -2,6 +2,7 @@
 
 mod alias;
 mod augmenter;
+mod bounds;
 mod clusters;
 mod edited;
 mod error;
@@ -9,8 +10,11 @@ mod kind;
 mod operations;
 mod plan;
 mod process;
+mod protect;
 mod random;
 mod recipe;
+mod row;
+mod table;
 mod words;
 
 pub use augmenter::Augmenter;

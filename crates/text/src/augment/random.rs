@@ -44,16 +44,26 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    const fn offset(self) -> u64 {
-        let number = match self {
-            Purpose::Words => 1,
-            Purpose::Characters => 2,
-            Purpose::Bounds => 3,
-            Purpose::Detail(kind) => 16 + kind as u64,
-        };
-        mix(number.wrapping_mul(GAMMA))
+    fn offset(self) -> u64 {
+        OFFSETS[match self {
+            Purpose::Words => 0,
+            Purpose::Characters => 1,
+            Purpose::Bounds => 2,
+            Purpose::Detail(kind) => 8 + kind as usize,
+        }]
     }
 }
+
+/// How far apart the purposes' numbers lie: at random, so that their sequences do not meet.
+const OFFSETS: [u64; 8 + Kind::ALL.len()] = {
+    let mut offsets = [0; 8 + Kind::ALL.len()];
+    let mut at = 0;
+    while at < offsets.len() {
+        offsets[at] = mix((at as u64 + 1).wrapping_mul(GAMMA));
+        at += 1;
+    }
+    offsets
+};
 
 /// The key of one result's numbers.
 #[derive(Clone, Copy, Debug)]
@@ -107,4 +117,9 @@ impl Numbers {
 /// A 64-bit number as one below `n` (Lemire 2019, without the rejection).
 pub(crate) fn scaled(number: u64, n: usize) -> usize {
     ((u128::from(number) * n as u128) >> 64) as usize
+}
+
+/// Whether something with a chance happens, to within 2⁻⁵³.
+pub(crate) fn happens(number: u64, p: f64) -> bool {
+    ((number >> 11) as f64) < p * (1u64 << 53) as f64
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::error::AugmentError;
 use super::kind::{Kind, Unit};
+use super::table::{self, Source, Table};
 
 /// How many edits a row may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,23 @@ pub(crate) struct Operation {
     /// The chance for each place to which it applies, from 0 to 1.
     pub(crate) p: f64,
     pub(crate) bounds: Bounds,
+    /// Of operations that replace by a table.
+    pub(crate) table: Option<Source>,
+    /// How many places a shuffled word moves at most.
+    pub(crate) distance: Option<u32>,
+}
+
+impl Operation {
+    /// With the first of its tables that ship, where it needs one.
+    pub(crate) fn new(kind: Kind, p: f64) -> Operation {
+        Operation {
+            kind,
+            p,
+            bounds: Bounds::default(),
+            table: table::names(kind).next().map(Source::BuiltIn),
+            distance: None,
+        }
+    }
 }
 
 /// What is left as it is.
@@ -52,7 +70,11 @@ pub struct Recipe {
 }
 
 /// The recipes that ship.
-const BUILT_IN: &[(&str, &str)] = &[("light", include_str!("recipes/light.toml"))];
+const BUILT_IN: &[(&str, &str)] = &[
+    ("light", include_str!("recipes/light.toml")),
+    ("typing", include_str!("recipes/typing.toml")),
+    ("ocr", include_str!("recipes/ocr.toml")),
+];
 
 const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz";
 
@@ -105,20 +127,53 @@ impl Recipe {
         let at = self.operations.iter().position(|one| one.kind == kind);
         match at {
             Some(at) => self.operations[at].p = p,
-            None => self.operations.push(Operation {
-                kind,
-                p,
-                bounds: Bounds::default(),
-            }),
+            None => self.operations.push(Operation::new(kind, p)),
         }
         self.operations.sort_by_key(|one| one.kind);
         self.checked()
+    }
+
+    /// The recipe with an operation's bounds set. The operation must be in the recipe.
+    pub fn within(mut self, kind: Kind, bounds: Bounds) -> Result<Recipe, AugmentError> {
+        for one in self.operations.iter_mut().filter(|one| one.kind == kind) {
+            one.bounds = bounds;
+        }
+        self.checked()
+    }
+
+    /// The recipe with bounds on the edits of a row altogether.
+    pub fn within_all(mut self, bounds: Bounds) -> Result<Recipe, AugmentError> {
+        self.bounds = bounds;
+        self.checked()
+    }
+
+    /// The recipe with other characters that separate words, beside white space.
+    pub fn separated_by(mut self, separators: &str) -> Recipe {
+        separators.clone_into(&mut self.separators);
+        self
     }
 
     /// An operation's chance; 0 for one that is not in the recipe.
     pub fn p(&self, kind: Kind) -> f64 {
         let one = self.operations.iter().find(|one| one.kind == kind);
         one.map_or(0.0, |one| one.p)
+    }
+
+    /// The table of an operation, if it has one.
+    pub(crate) fn table(&self, kind: Kind) -> Result<Option<Table>, AugmentError> {
+        let one = self.operations.iter().find(|one| one.kind == kind);
+        match one.and_then(|one| one.table.as_ref()) {
+            None => Ok(None),
+            Some(Source::Own(table)) => Ok(Some(table.clone())),
+            Some(Source::BuiltIn(name)) => {
+                let of_kind = |one: &&table::BuiltIn| one.kind == kind && one.name == *name;
+                table::BUILT_IN
+                    .iter()
+                    .find(of_kind)
+                    .map(parse::built_in)
+                    .transpose()
+            }
+        }
     }
 
     /// The recipe as TOML, with every table written out: equal recipes give equal texts.
@@ -140,6 +195,21 @@ impl Recipe {
         for one in &self.operations {
             let _ = writeln!(out, "\n[{}]\np = {:?}", one.kind, one.p);
             write_bounds(&mut out, one.bounds);
+            if let Some(distance) = one.distance {
+                let _ = writeln!(out, "distance = {distance}");
+            }
+            match &one.table {
+                None => {}
+                Some(Source::BuiltIn(name)) => {
+                    let _ = writeln!(out, "table = {}", text(name));
+                }
+                Some(Source::Own(table)) => {
+                    let _ = writeln!(out, "[{}.pairs]", one.kind);
+                    for (from, to) in &table.0 {
+                        let _ = writeln!(out, "{} = {}", key(from), list(to));
+                    }
+                }
+            }
         }
         out
     }
@@ -201,6 +271,16 @@ impl Recipe {
         }
         Ok(())
     }
+}
+
+/// A text as a key in quotes.
+fn key(text: &str) -> String {
+    let mut key = toml::Value::from(text).to_string();
+    // A key is written on one line, where a value with line ends may not be.
+    if key.starts_with("\"\"\"") || key.starts_with("'''") {
+        key = format!("{text:?}");
+    }
+    key
 }
 
 fn write_bounds(out: &mut String, bounds: Bounds) {

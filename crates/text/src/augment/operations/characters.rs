@@ -32,7 +32,7 @@ impl Alphabet {
 }
 
 /// What an operation makes of the cluster of a site; nothing where it does not apply.
-pub(crate) fn plan<C: Clusters>(
+pub(super) fn plan<C: Clusters>(
     kind: Kind,
     alphabet: &Alphabet,
     site: &Site<'_, C>,

@@ -1,15 +1,50 @@
 //! What each operation does at a place.
 
+mod case;
 mod characters;
+mod confusions;
+mod errors;
+mod marks;
 mod shuffle;
 mod words;
 
-pub(crate) use characters::{Alphabet, plan as character};
-pub(crate) use shuffle::{arrange, shuffle};
-pub(crate) use words::plan as word;
+pub(crate) use characters::Alphabet;
+pub(crate) use confusions::Confusions;
+pub(crate) use errors::Errors;
+pub(crate) use shuffle::{Shuffle, arrange};
 
 use super::clusters::Clusters;
-use super::plan::Change;
+use super::kind::Kind;
+use super::plan::{Change, Planned};
+use super::words::Word;
+
+/// What the operations need to know beside the text: the recipe's alphabet and tables, made ready.
+#[derive(Clone, Debug)]
+pub(crate) struct Operations {
+    pub(crate) alphabet: Alphabet,
+    pub(crate) keyboard: Option<Confusions>,
+    pub(crate) optical: Option<Confusions>,
+    pub(crate) similar: Option<Confusions>,
+    pub(crate) accent: Option<Confusions>,
+    pub(crate) errors: Option<Errors>,
+    pub(crate) pool: Pool,
+}
+
+/// The replacements of all tables, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pool(String);
+
+impl Pool {
+    fn add(&mut self, text: &str) -> std::ops::Range<u32> {
+        let start = self.0.len() as u32;
+        self.0.push_str(text);
+        start..self.0.len() as u32
+    }
+
+    pub(crate) fn text(&self, range: &std::ops::Range<u32>) -> &str {
+        &self.0[range.start as usize..range.end as usize]
+    }
+}
 
 /// A cluster at which an operation is to act.
 pub(crate) struct Site<'a, C> {
@@ -20,7 +55,7 @@ pub(crate) struct Site<'a, C> {
 
 impl<C: Clusters> Site<'_, C> {
     /// The cluster so many after this one.
-    pub(crate) fn cluster(&self, further: usize) -> Option<&str> {
+    fn cluster(&self, further: usize) -> Option<&str> {
         let at = self.at + further;
         if at >= self.clusters.count() {
             return None;
@@ -30,5 +65,69 @@ impl<C: Clusters> Site<'_, C> {
     }
 }
 
-/// What an operation makes of a place: how many clusters it takes, and what becomes of them.
+/// What an operation makes of a place: how many clusters it takes, and what becomes of them. Nothing
+/// where it does not apply.
 pub(crate) type Outcome = Option<(usize, Change)>;
+
+impl Operations {
+    /// What an operation on characters makes of a site.
+    pub(crate) fn character<C: Clusters>(
+        &self,
+        kind: Kind,
+        site: &Site<'_, C>,
+        number: u64,
+    ) -> Outcome {
+        let table = match kind {
+            Kind::Keyboard => &self.keyboard,
+            Kind::Optical => &self.optical,
+            Kind::Similar => &self.similar,
+            Kind::Accent => &self.accent,
+            Kind::Case => return case::flip(site),
+            Kind::Space => return marks::space(site, number),
+            Kind::Punctuation => return marks::punctuation(site, number),
+            _ => return characters::plan(kind, &self.alphabet, site, number),
+        };
+        table.as_ref()?.plan(site, number)
+    }
+}
+
+/// A word on which an operation is to act.
+pub(crate) struct Spot<'a, C> {
+    pub(crate) text: &'a str,
+    pub(crate) clusters: &'a C,
+    pub(crate) words: &'a [Word],
+    pub(crate) at: usize,
+    /// Whether all words before it are dropped.
+    pub(crate) leads: bool,
+}
+
+impl Operations {
+    /// What an operation on words makes of one: how many words it takes, and the edit.
+    pub(crate) fn word<C: Clusters>(
+        &self,
+        kind: Kind,
+        spot: &Spot<'_, C>,
+        number: u64,
+    ) -> Option<(usize, Planned)> {
+        let (taken, range, change) = match kind {
+            Kind::Errors => self.errors.as_ref()?.plan(spot, number)?,
+            Kind::DropWords => words::drop(spot)?,
+            Kind::RepeatWords => words::repeat(spot),
+            Kind::SplitWords => words::split(spot, number)?,
+            Kind::JoinWords => words::join(spot)?,
+            Kind::Capitals => case::capitals(spot, number)?,
+            _ => return None,
+        };
+        Some((
+            taken,
+            Planned {
+                range,
+                kind,
+                change,
+            },
+        ))
+    }
+}
+
+/// How many words an operation takes, of which bytes, and what becomes of those.
+type WordOutcome = (usize, std::ops::Range<usize>, Change);

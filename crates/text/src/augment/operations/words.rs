@@ -1,29 +1,43 @@
-//! Operations on words.
+//! Dropping, repeating, splitting and joining words.
 
-use crate::augment::kind::Kind;
-use crate::augment::plan::{Change, Planned};
-use crate::augment::words::Word;
+use super::{Spot, WordOutcome};
+use crate::augment::clusters::Clusters;
+use crate::augment::plan::Change;
+use crate::augment::random::scaled;
 
-/// What an operation makes of a word; nothing where it does not apply. `gone` says whether all words
-/// before it are dropped.
-pub(crate) fn plan(kind: Kind, words: &[Word], at: usize, gone: bool) -> Option<(usize, Planned)> {
-    match kind {
-        Kind::DropWords => drop(words, at, gone).map(|planned| (1, planned)),
-        _ => None,
-    }
+/// With what stands between it and the word before; while nothing is left before it, with what
+/// stands behind. The last word that is left stays.
+pub(super) fn drop<C>(spot: &Spot<'_, C>) -> Option<WordOutcome> {
+    let word = spot.words[spot.at];
+    let range = match (spot.leads, spot.at.checked_sub(1)) {
+        (false, Some(before)) => spot.words[before].end..word.end,
+        _ => word.start..spot.words.get(spot.at + 1)?.start,
+    };
+    Some((1, range, Change::Remove))
 }
 
-/// With the white space before it; with that behind it while nothing is left before it. The last
-/// word that is left stays.
-fn drop(words: &[Word], at: usize, gone: bool) -> Option<Planned> {
-    let word = words[at];
-    let range = match (gone, at.checked_sub(1)) {
-        (false, Some(before)) => words[before].end..word.end,
-        _ => word.start..words.get(at + 1)?.start,
+/// With what stands behind it between the two, or before it for the last.
+pub(super) fn repeat<C>(spot: &Spot<'_, C>) -> WordOutcome {
+    let word = spot.words[spot.at];
+    let behind = spot.words.get(spot.at + 1).map(|next| word.end..next.start);
+    let before = || {
+        let last = spot.at.checked_sub(1)?;
+        Some(spot.words[last].end..word.start)
     };
-    Some(Planned {
-        range,
-        kind: Kind::DropWords,
-        change: Change::Remove,
-    })
+    let between = behind.or_else(before).unwrap_or_default();
+    (1, word.start..word.end, Change::TwiceWith { between })
+}
+
+/// By a space, between any two of its characters.
+pub(super) fn split<C: Clusters>(spot: &Spot<'_, C>, number: u64) -> Option<WordOutcome> {
+    let word = spot.words[spot.at];
+    let places = word.clusters - 1;
+    let at = spot.clusters.start(word.first + 1 + scaled(number, places));
+    (places > 0).then_some((1, at..at, Change::Character(' ')))
+}
+
+/// With the next: what stands between them goes.
+pub(super) fn join<C>(spot: &Spot<'_, C>) -> Option<WordOutcome> {
+    let next = spot.words.get(spot.at + 1)?;
+    Some((2, spot.words[spot.at].end..next.start, Change::Remove))
 }

@@ -1,0 +1,83 @@
+//! The user's own errors, found word by word.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::{Pool, Spot, WordOutcome};
+use crate::augment::clusters::Clusters;
+use crate::augment::plan::{Case, Change};
+use crate::augment::random::scaled;
+use crate::augment::table::Table;
+
+/// What is right, with the places in the pool of what is wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct Errors {
+    wrong: HashMap<String, Vec<Range<u32>>>,
+    /// Words of the longest entry.
+    most_words: usize,
+}
+
+impl Errors {
+    pub(crate) fn new(table: &Table, pool: &mut Pool) -> Errors {
+        let mut wrong = HashMap::new();
+        for (right, wrongs) in &table.0 {
+            let places: Vec<Range<u32>> = wrongs.iter().map(|text| pool.add(text)).collect();
+            wrong.insert(right.clone(), places);
+        }
+        let words = |text: &String| text.split_whitespace().count();
+        Errors {
+            most_words: wrong.keys().map(words).max().unwrap_or(0),
+            wrong,
+        }
+    }
+
+    /// One of the errors for the words from the spot on: the longest entry that stands there counts.
+    pub(super) fn plan<C: Clusters>(&self, spot: &Spot<'_, C>, number: u64) -> Option<WordOutcome> {
+        let start = spot.words[spot.at].start;
+        let most = self.most_words.min(spot.words.len() - spot.at);
+        (1..=most).rev().find_map(|taken| {
+            let end = spot.words[spot.at + taken - 1].end;
+            let (range, places, case) = self.find(spot, start..end)?;
+            let place = places.get(scaled(number, places.len()))?.clone();
+            Some((taken, range, Change::Cased { place, case }))
+        })
+    }
+
+    /// The entry for a range, with its marks or without, as it is written or in lower case.
+    fn find<C: Clusters>(
+        &self,
+        spot: &Spot<'_, C>,
+        range: Range<usize>,
+    ) -> Option<(Range<usize>, &[Range<u32>], Case)> {
+        let whole = &spot.text[range.clone()];
+        let bare = whole.trim_matches(|c: char| !c.is_alphanumeric());
+        [whole, bare].into_iter().find_map(|written| {
+            let (places, case) = self.look_up(written)?;
+            // Both are parts of the text: their addresses say where.
+            let start = range.start + (written.as_ptr() as usize - whole.as_ptr() as usize);
+            let end = start + written.len();
+            // A combining mark is no letter and no mark that stands alone.
+            let is_whole = spot.clusters.is_boundary(start) && spot.clusters.is_boundary(end);
+            is_whole.then_some((start..end, places, case))
+        })
+    }
+
+    fn look_up(&self, written: &str) -> Option<(&[Range<u32>], Case)> {
+        if let Some(places) = self.wrong.get(written) {
+            return Some((places, Case::Same));
+        }
+        let mut letters = written.chars().filter(|c| c.is_alphabetic());
+        let first = letters.next().is_some_and(char::is_uppercase);
+        let mut others = letters.peekable();
+        let case = match (
+            first,
+            others.peek().is_some() && others.all(char::is_uppercase),
+        ) {
+            (false, _) => return None,
+            (true, true) => Case::Upper,
+            (true, false) => Case::Title,
+        };
+        let places = self.wrong.get(written.to_lowercase().as_str())?;
+        Some((places, case))
+    }
+}
