@@ -39,11 +39,11 @@ pub(super) enum Cut {
 }
 
 impl Tokens {
-    /// How many ids there are.
-    pub(super) fn vocabulary(&self) -> usize {
+    /// One more than the greatest id.
+    pub(super) fn id_bound(&self) -> usize {
         match self {
             Tokens::Characters(vocabulary) => vocabulary.len(),
-            Tokens::Model(model) => model.tokenizer.vocab_size(),
+            Tokens::Model(model) => model.tokenizer.id_bound(),
         }
     }
 

@@ -153,6 +153,12 @@ impl Source {
         files::fingerprint(&self.files)
     }
 
+    /// Whether the input can be read again, as standard input and pipes cannot.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.files.iter().all(InputFile::is_repeatable)
+    }
+
     /// The same input by the block, if its files' beginnings are those of plain text.
     ///
     /// # Errors

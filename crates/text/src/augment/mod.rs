@@ -16,6 +16,7 @@ mod recipe;
 mod row;
 mod table;
 mod words;
+mod written;
 
 pub use augmenter::Augmenter;
 pub use edited::{Edit, Edited};

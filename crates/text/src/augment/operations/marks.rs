@@ -6,7 +6,7 @@ use crate::augment::plan::Change;
 use crate::augment::random::scaled;
 
 /// What comes in place of a mark or behind a word.
-const MARKS: &[char] = &['.', ',', ';', ':', '!', '?', '-', '\''];
+pub(crate) const MARKS: &[char] = &['.', ',', ';', ':', '!', '?', '-', '\''];
 /// Marks beyond ASCII that are taken for punctuation.
 const BEYOND: &[char] = &[
     '¡', '¿', '«', '»', '‐', '–', '—', '‘', '’', '‚', '“', '”', '„', '…', '‹', '›', '·', '、',

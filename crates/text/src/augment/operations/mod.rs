@@ -11,6 +11,7 @@ mod words;
 pub(crate) use characters::Alphabet;
 pub(crate) use confusions::Confusions;
 pub(crate) use errors::Errors;
+pub(crate) use marks::MARKS;
 pub(crate) use shuffle::{Shuffle, arrange};
 
 use super::clusters::Clusters;
