@@ -69,6 +69,8 @@ impl Case {
             };
             first &= !(c.is_lowercase() || c.is_uppercase());
             match is_upper {
+                true if c.is_ascii() => put(c.to_ascii_uppercase()),
+                false if c.is_ascii() => put(c.to_ascii_lowercase()),
                 true => c.to_uppercase().for_each(&mut put),
                 false => c.to_lowercase().for_each(&mut put),
             }

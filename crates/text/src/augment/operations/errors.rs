@@ -1,7 +1,7 @@
 //! The user's own errors, found word by word.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::{Pool, Spot, WordOutcome};
 use crate::augment::clusters::Clusters;
@@ -13,8 +13,10 @@ use crate::augment::table::Table;
 #[derive(Clone, Debug)]
 pub(crate) struct Errors {
     wrong: HashMap<String, Vec<Range<u32>>>,
-    /// Words of the longest entry.
+    /// Words of the entry that has most.
     most_words: usize,
+    /// Bytes of the shortest and the longest entry: what is shorter or longer need not be looked up.
+    lengths: RangeInclusive<usize>,
 }
 
 impl Errors {
@@ -25,7 +27,10 @@ impl Errors {
             wrong.insert(right.clone(), places);
         }
         let words = |text: &String| text.split_whitespace().count();
+        let lengths = || wrong.keys().map(String::len);
+        let (shortest, longest) = (lengths().min(), lengths().max());
         Errors {
+            lengths: shortest.unwrap_or(1)..=longest.unwrap_or(0),
             most_words: wrong.keys().map(words).max().unwrap_or(0),
             wrong,
         }
@@ -63,6 +68,10 @@ impl Errors {
     }
 
     fn look_up(&self, written: &str) -> Option<(&[Range<u32>], Case)> {
+        // Beyond ASCII small letters may be longer than their capitals.
+        if written.is_ascii() && !self.lengths.contains(&written.len()) {
+            return None;
+        }
         if let Some(places) = self.wrong.get(written) {
             return Some((places, Case::Same));
         }
