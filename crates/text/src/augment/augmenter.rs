@@ -80,8 +80,12 @@ impl Augmenter {
                 scratch.starts = starts;
             }
         }
-        let pool = &self.operations.pool;
-        plan::make(source, &scratch.plan, pool, &mut out.text, &mut out.edits);
+        let made = plan::Making {
+            source,
+            words: &scratch.words,
+            pool: &self.operations.pool,
+        };
+        plan::make(&made, &scratch.plan, &mut out.text, &mut out.edits);
         out.scratch = scratch;
     }
 

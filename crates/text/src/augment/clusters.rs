@@ -56,9 +56,21 @@ impl Clusters for Starts<'_> {
 
 /// Whether every byte of a text is a cluster of its own: CR LF is the one pair of ASCII that is not.
 pub(crate) fn is_bytes(text: &str) -> bool {
-    // Both loops without an exit: they are compiled to vectors, and texts are short.
-    let bytes = text.as_bytes();
-    bytes.is_ascii() && !bytes.iter().fold(false, |any, byte| any | (*byte == b'\r'))
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut other = 0;
+    let mut look = |eight: [u8; 8]| {
+        let eight = u64::from_le_bytes(eight);
+        // A byte is zero here where it is a carriage return, and only then borrows from above itself,
+        // or else some other byte has been found before.
+        let returns = eight ^ 0x0D0D_0D0D_0D0D_0D0D;
+        other |= (eight | returns.wrapping_sub(0x0101_0101_0101_0101) & !returns) & HIGH;
+    };
+    let (blocks, rest) = text.as_bytes().as_chunks::<8>();
+    blocks.iter().for_each(|eight| look(*eight));
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    look(last);
+    other == 0
 }
 
 /// Finds the clusters' starts, with the text's length behind them.

@@ -12,7 +12,7 @@ use crate::augment::table::Table;
 /// What is right, with the places in the pool of what is wrong.
 #[derive(Clone, Debug)]
 pub(crate) struct Errors {
-    wrong: HashMap<String, Vec<Range<u32>>>,
+    wrong: HashMap<String, Vec<u32>>,
     /// Words of the entry that has most.
     most_words: usize,
     /// Bytes of the shortest and the longest entry: what is shorter or longer need not be looked up.
@@ -23,7 +23,7 @@ impl Errors {
     pub(crate) fn new(table: &Table, pool: &mut Pool) -> Errors {
         let mut wrong = HashMap::new();
         for (right, wrongs) in &table.0 {
-            let places: Vec<Range<u32>> = wrongs.iter().map(|text| pool.add(text)).collect();
+            let places: Vec<u32> = wrongs.iter().map(|text| pool.add(text)).collect();
             wrong.insert(right.clone(), places);
         }
         let words = |text: &String| text.split_whitespace().count();
@@ -43,8 +43,8 @@ impl Errors {
         (1..=most).rev().find_map(|taken| {
             let end = spot.words[spot.at + taken - 1].end;
             let (range, places, case) = self.find(spot, start..end)?;
-            let place = places.get(scaled(number, places.len()))?.clone();
-            Some((taken, range, Change::Cased { place, case }))
+            let text = *places.get(scaled(number, places.len()))?;
+            Some((taken, range, Change::Cased { text, case }))
         })
     }
 
@@ -53,7 +53,7 @@ impl Errors {
         &self,
         spot: &Spot<'_, C>,
         range: Range<usize>,
-    ) -> Option<(Range<usize>, &[Range<u32>], Case)> {
+    ) -> Option<(Range<usize>, &[u32], Case)> {
         let whole = &spot.text[range.clone()];
         let bare = whole.trim_matches(|c: char| !c.is_alphanumeric());
         [whole, bare].into_iter().find_map(|written| {
@@ -67,7 +67,7 @@ impl Errors {
         })
     }
 
-    fn look_up(&self, written: &str) -> Option<(&[Range<u32>], Case)> {
+    fn look_up(&self, written: &str) -> Option<(&[u32], Case)> {
         // Beyond ASCII small letters may be longer than their capitals.
         if written.is_ascii() && !self.lengths.contains(&written.len()) {
             return None;
