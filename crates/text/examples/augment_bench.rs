@@ -1,10 +1,10 @@
 //! How long a row takes to be edited, by recipe and by operation, on one core.
 //!
 //! ```text
-//! cargo run --release -p batchwright-text --example augment_bench [-- texts.txt]
+//! cargo run --release -p batchwright-text --example augment_bench [-- texts.txt [recipe.toml]]
 //! ```
 //!
-//! The file holds a text a line; without one the rows are like `01:ccinterview-02:ccinterview-…`, 55
+//! The file holds a text a line, and with a recipe that alone is measured. Without a file the rows are like `01:ccinterview-02:ccinterview-…`, 55
 //! characters of ASCII, and the same with letters beyond it. Every figure is the least of several rounds:
 //! what else the machine does only ever adds.
 
@@ -20,13 +20,18 @@ const ROUNDS: usize = 15;
 const ROWS: usize = 20_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let texts: Vec<(&str, Vec<String>)> = match std::env::args().nth(1) {
+    let mut arguments = std::env::args().skip(1);
+    let texts: Vec<(&str, Vec<String>)> = match arguments.next() {
         Some(path) => vec![("the file", lines(&std::fs::read_to_string(path)?))],
         None => vec![
             ("ASCII", interviews("ccinterview")),
             ("letters beyond", interviews("ccintérviéw")),
         ],
     };
+    if let (Some(path), Some((_, texts))) = (arguments.next(), texts.first()) {
+        println!("| recipe | ns/row | edits/row |\n|---|---|---|");
+        return Ok(row(&path, &Recipe::read(path.as_ref())?, texts)?);
+    }
     for (name, texts) in &texts {
         let bytes: usize = texts.iter().map(String::len).sum();
         println!(

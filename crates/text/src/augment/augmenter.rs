@@ -54,23 +54,24 @@ impl Augmenter {
 
     /// Edits a row's text. The result depends on the recipe, the seed, the place and the text alone.
     pub fn edit(&self, place: Place, text: &str, out: &mut Edited) {
-        self.edit_as(Reading::of, place, text, out);
+        self.edit_as(Reading::of(text), place, text, out);
     }
 
     /// The same, with the way to find clusters chosen from outside.
-    fn edit_as(&self, reading: fn(&str) -> Reading, place: Place, text: &str, out: &mut Edited) {
+    fn edit_as(&self, reading: Reading, place: Place, text: &str, out: &mut Edited) {
         let key = self.key.at(place);
         out.clear(text);
         let mut scratch = std::mem::take(&mut out.scratch);
         scratch.plan.clear();
-        self.protect(text, reading(text), &mut scratch);
-        self.rearrange(key, text, reading(text), out, &mut scratch);
+        self.protect(text, reading, &mut scratch);
+        self.rearrange(key, text, reading, out, &mut scratch);
         let source = match out.pieces.is_empty() {
             true => text,
             false => out.shuffled.as_str(),
         };
         let made = usize::from(!out.pieces.is_empty());
-        match reading(source) {
+        // A shuffled text has the same characters.
+        match reading {
             Reading::Bytes => self.plan(key, source, &Bytes(source.len()), made, &mut scratch),
             Reading::Clusters => {
                 let mut starts = std::mem::take(&mut scratch.starts);
@@ -79,8 +80,12 @@ impl Augmenter {
                 scratch.starts = starts;
             }
         }
-        let pool = &self.operations.pool;
-        plan::make(source, &scratch.plan, pool, &mut out.text, &mut out.edits);
+        let made = plan::Making {
+            source,
+            words: &scratch.words,
+            pool: &self.operations.pool,
+        };
+        plan::make(&made, &scratch.plan, &mut out.text, &mut out.edits);
         out.scratch = scratch;
     }
 

@@ -12,6 +12,7 @@ const KINDS: usize = Kind::ALL.len();
 /// The bounds of a recipe that has any.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
+    /// Of the operations that have some.
     kinds: Vec<(Kind, Bounds)>,
     all: Bounds,
     /// By which chances a kind is drawn where the row as a whole has too few.
@@ -23,14 +24,15 @@ const TRIES: usize = 8;
 
 impl Budget {
     pub(crate) fn new(recipe: &Recipe) -> Option<Budget> {
-        let kinds = recipe.operations.iter().filter(|one| one.p > 0.0);
+        let acting = recipe.operations.iter().filter(|one| one.p > 0.0);
+        let bounded = acting.clone().filter(|one| !one.bounds.is_open());
         let budget = Budget {
-            kinds: kinds.clone().map(|one| (one.kind, one.bounds)).collect(),
+            kinds: bounded.map(|one| (one.kind, one.bounds)).collect(),
             all: recipe.bounds,
-            chances: kinds.map(|one| (one.kind, one.p)).collect(),
+            chances: acting.map(|one| (one.kind, one.p)).collect(),
         };
-        let open = budget.all.is_open() && budget.kinds.iter().all(|(_, one)| one.is_open());
-        (!open).then_some(budget)
+        let is_open = budget.all.is_open() && budget.kinds.is_empty();
+        (!is_open).then_some(budget)
     }
 
     /// Brings a row's edits within the bounds. `made` edits, a shuffle, are made already.

@@ -4,6 +4,8 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// The boundaries of a text's clusters.
 pub(crate) trait Clusters {
+    /// Whether every byte is one.
+    const ARE_BYTES: bool;
     /// How many there are.
     fn count(&self) -> usize;
     /// The byte where one begins; the text's length for the one after the last.
@@ -17,6 +19,8 @@ pub(crate) trait Clusters {
 pub(crate) struct Bytes(pub(crate) usize);
 
 impl Clusters for Bytes {
+    const ARE_BYTES: bool = true;
+
     fn count(&self) -> usize {
         self.0
     }
@@ -35,6 +39,8 @@ impl Clusters for Bytes {
 pub(crate) struct Starts<'a>(pub(crate) &'a [usize]);
 
 impl Clusters for Starts<'_> {
+    const ARE_BYTES: bool = false;
+
     fn count(&self) -> usize {
         self.0.len().saturating_sub(1)
     }
@@ -50,27 +56,131 @@ impl Clusters for Starts<'_> {
 
 /// Whether every byte of a text is a cluster of its own: CR LF is the one pair of ASCII that is not.
 pub(crate) fn is_bytes(text: &str) -> bool {
-    // Both loops without an exit: they are compiled to vectors, and texts are short.
-    let bytes = text.as_bytes();
-    bytes.is_ascii() && !bytes.iter().fold(false, |any, byte| any | (*byte == b'\r'))
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut other = 0;
+    let mut look = |eight: [u8; 8]| {
+        let eight = u64::from_le_bytes(eight);
+        // A byte is zero here where it is a carriage return, and only then borrows from above itself,
+        // or else some other byte has been found before.
+        let returns = eight ^ 0x0D0D_0D0D_0D0D_0D0D;
+        other |= (eight | returns.wrapping_sub(0x0101_0101_0101_0101) & !returns) & HIGH;
+    };
+    let (blocks, rest) = text.as_bytes().as_chunks::<8>();
+    blocks.iter().for_each(|eight| look(*eight));
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    look(last);
+    other == 0
 }
 
 /// Finds the clusters' starts, with the text's length behind them.
 pub(crate) fn find(text: &str, starts: &mut Vec<usize>) {
     starts.clear();
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        starts.push(at);
-        // Two characters of ASCII are two clusters, but for CR LF.
-        let alone = |next: &u8| next.is_ascii() && bytes[at] != b'\r';
-        if bytes[at].is_ascii() && bytes.get(at + 1).is_none_or(alone) {
-            at += 1;
-        } else {
-            // What comes after a boundary does not depend on what lies before it.
-            let cluster = text[at..].graphemes(true).next();
-            at += cluster.map_or(1, str::len);
+    starts.reserve(text.len() + 1);
+    let mut rest = text;
+    while !rest.is_empty() {
+        rest = find_plain(text.len(), rest, starts);
+        // What comes after a boundary does not depend on what lies before it.
+        if let Some(cluster) = rest.graphemes(true).next() {
+            starts.push(text.len() - rest.len());
+            rest = &rest[cluster.len()..];
         }
     }
-    starts.push(bytes.len());
+    starts.push(text.len());
+}
+
+/// Passes over characters that are clusters of their own, as long as the next is one as well; gives
+/// what is left of a text of `end` bytes.
+fn find_plain<'a>(end: usize, text: &'a str, starts: &mut Vec<usize>) -> &'a str {
+    let mut characters = text.chars();
+    let mut next = characters.next();
+    let mut left = text;
+    while next.is_some_and(is_plain) {
+        let behind = characters.as_str();
+        next = characters.next();
+        if !next.is_none_or(is_plain) {
+            break;
+        }
+        starts.push(end - left.len());
+        left = behind;
+    }
+    left
+}
+
+/// Whether a character neither joins the one before nor one behind it, if that does neither as well:
+/// its break property is Other or, for ASCII but CR, Control or LF, and it is no pictograph. Not all
+/// such are here, but the letters of most texts.
+fn is_plain(c: char) -> bool {
+    match c {
+        '\r' => false,
+        '\0'..='\u{7f}' => true,
+        // Latin, phonetic letters; Greek, Cyrillic; Cyrillic, Armenian.
+        '\u{c0}'..='\u{2ff}' | '\u{370}'..='\u{482}' | '\u{48a}'..='\u{556}' => true,
+        // Hebrew; Arabic.
+        '\u{5d0}'..='\u{5ea}' | '\u{620}'..='\u{64a}' => true,
+        // Dashes and quotation marks.
+        '\u{2010}'..='\u{2027}' => true,
+        // Hiragana, Katakana, Chinese characters.
+        '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}' | '\u{4e00}'..='\u{9fff}' => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without it an edit would cut a character in two wherever the short way is wrong.
+    #[test]
+    fn plain_characters_are_clusters_beside_plain_characters() {
+        let plain: Vec<char> = ('\0'..=char::MAX).filter(|c| is_plain(*c)).collect();
+        assert!(plain.len() > 20_000, "{}", plain.len());
+        for c in plain {
+            for other in ['a', '\n', 'ж', 'א', 'ب', '’', 'か', '中'] {
+                let text: String = [other, c, other].iter().collect();
+                assert_eq!(text.graphemes(true).count(), 3, "{text:?}");
+            }
+        }
+    }
+
+    /// Without it some mixture of scripts would have other characters than Unicode says.
+    #[test]
+    fn clusters_are_those_of_unicode() {
+        let cases = [
+            "",
+            "a",
+            "\r\n",
+            "a\r\nb\r",
+            "e\u{301}",
+            "\u{301}a",
+            "ae\u{301}b",
+            "🇩🇪🇫🇷🇬",
+            "👩‍👩‍👧‍👦 family",
+            "x👍🏽y",
+            "नमस्ते",
+            "각 각",
+            "한국어",
+            "שלום עולם",
+            "مَرْحَبًا",
+            "日本語テキスト",
+            "が\u{3099}",
+            "naïve café",
+            "\u{600}5",
+            "a\u{200d}b",
+            "☺\u{fe0f}.",
+        ];
+        let mut table = testing::CaseTable::new("boundaries of clusters");
+        let mut starts = Vec::new();
+        for text in cases {
+            find(text, &mut starts);
+            let ends = std::iter::once(text.len());
+            let expected: Vec<usize> = text
+                .grapheme_indices(true)
+                .map(|(at, _)| at)
+                .chain(ends)
+                .collect();
+            table.equal(text, &starts, &expected);
+        }
+        table.finish();
+    }
 }

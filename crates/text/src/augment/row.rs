@@ -86,6 +86,7 @@ impl<C: Clusters> Row<'_, C> {
         planned.map(|(_, planned)| planned)
     }
 
+    #[inline]
     fn character(&self, kind: Kind, at: usize) -> Option<(usize, Planned)> {
         let number = self.key.number(Purpose::Detail(kind), at as u64);
         let site = Site {
@@ -94,6 +95,7 @@ impl<C: Clusters> Row<'_, C> {
             at,
         };
         let (taken, change) = self.operations.character(kind, &site, number)?;
+        let taken = taken as usize;
         let range = self.clusters.start(at)..self.clusters.start(at + taken);
         let planned = Planned {
             range,

@@ -30,17 +30,43 @@ impl Separators {
         }
     }
 
-    /// Whether the cluster that begins at a byte separates words.
-    pub(crate) fn at(&self, text: &str, byte: usize) -> bool {
-        match text.as_bytes().get(byte) {
-            Some(ascii) if ascii.is_ascii() => self.ascii[usize::from(*ascii)],
-            _ => first(text, byte).is_some_and(|c| c.is_whitespace() || self.others.contains(&c)),
+    /// Finds the words.
+    pub(crate) fn split<C: Clusters>(&self, text: &str, clusters: &C, words: &mut Vec<Word>) {
+        words.clear();
+        match C::ARE_BYTES {
+            true => self.split_bytes(text.as_bytes(), words),
+            false => self.split_clusters(text, clusters, words),
         }
     }
 
-    /// Finds the words.
-    pub(crate) fn split(&self, text: &str, clusters: &impl Clusters, words: &mut Vec<Word>) {
-        words.clear();
+    /// By 64 bytes at once: a bit for each that separates, then from edge to edge.
+    fn split_bytes(&self, text: &[u8], words: &mut Vec<Word>) {
+        let mut start = 0;
+        // As if white space stood before the text and behind it.
+        let mut last = 1;
+        for (block, bytes) in text.chunks(64).enumerate() {
+            let mut separators = u64::MAX.checked_shl(bytes.len() as u32).unwrap_or(0);
+            for (at, byte) in bytes.iter().enumerate() {
+                separators |= u64::from(self.ascii[usize::from(byte & 127)]) << at;
+            }
+            let mut edges = separators ^ (separators << 1 | last);
+            last = separators >> 63;
+            while edges != 0 {
+                let bit = edges.trailing_zeros();
+                let at = 64 * block + bit as usize;
+                match separators >> bit & 1 {
+                    0 => start = at,
+                    _ => words.push(of_bytes(start, at)),
+                }
+                edges &= edges - 1;
+            }
+        }
+        if last == 0 {
+            words.push(of_bytes(start, text.len()));
+        }
+    }
+
+    fn split_clusters(&self, text: &str, clusters: &impl Clusters, words: &mut Vec<Word>) {
         let mut first = None;
         for at in 0..clusters.count() {
             match (self.at(text, clusters.start(at)), first) {
@@ -55,6 +81,23 @@ impl Separators {
         if let Some(from) = first {
             words.push(word(clusters, from, clusters.count()));
         }
+    }
+
+    /// Whether the cluster that begins at a byte separates words.
+    fn at(&self, text: &str, byte: usize) -> bool {
+        match text.as_bytes().get(byte) {
+            Some(ascii) if ascii.is_ascii() => self.ascii[usize::from(*ascii)],
+            _ => first(text, byte).is_some_and(|c| c.is_whitespace() || self.others.contains(&c)),
+        }
+    }
+}
+
+fn of_bytes(start: usize, end: usize) -> Word {
+    Word {
+        start,
+        end,
+        first: start,
+        clusters: end - start,
     }
 }
 

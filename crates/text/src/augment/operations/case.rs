@@ -11,16 +11,18 @@ pub(super) fn flip<C: Clusters>(site: &Site<'_, C>) -> Outcome {
     differs(own, Case::Flipped).then_some((1, Change::Case(Case::Flipped)))
 }
 
-/// All capitals, no capitals, or the first alone: one of those that the word is not written in.
+/// All capitals, small letters alone, or the first a capital: of those that the word is not written in,
+/// each is as likely.
 pub(super) fn capitals<C>(spot: &Spot<'_, C>, number: u64) -> Option<WordOutcome> {
     let word = spot.words[spot.at];
     let own = &spot.text[word.start..word.end];
-    let others = || {
-        [Case::Upper, Case::Lower, Case::Title]
-            .into_iter()
-            .filter(|case| differs(own, *case))
-    };
-    let case = others().nth(scaled(number, others().count()))?;
+    let mut cases = [Case::Upper, Case::Lower, Case::Title];
+    // Tried in a random order, of which the first that differs is any of those that do.
+    cases.rotate_left(scaled(number, 3));
+    if number & 1 == 0 {
+        cases.swap(1, 2);
+    }
+    let case = cases.into_iter().find(|case| differs(own, *case))?;
     Some((1, word.start..word.end, Change::Case(case)))
 }
 

@@ -17,13 +17,12 @@ pub(crate) struct Confusions {
     ascii: Box<[Range<u32>; 128]>,
     others: HashMap<char, Range<u32>>,
     entries: Vec<Entry>,
-    /// Places in the pool.
-    replacements: Vec<Range<u32>>,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     from: String,
+    /// Texts of the pool.
     replacements: Range<u32>,
 }
 
@@ -33,14 +32,11 @@ impl Confusions {
             ascii: Box::new([const { 0..0 }; 128]),
             others: HashMap::new(),
             entries: Vec::new(),
-            replacements: Vec::new(),
         };
         // The table is sorted: entries with one first character lie together.
         for (from, to) in &table.0 {
-            let begin = confusions.replacements.len() as u32;
-            confusions
-                .replacements
-                .extend(to.iter().map(|text| pool.add(text)));
+            let replacements: Vec<u32> = to.iter().map(|text| pool.add(text)).collect();
+            let first_of = replacements.first().copied().unwrap_or(0);
             let entry = confusions.entries.len() as u32;
             let Some(first) = from.chars().next() else {
                 continue;
@@ -55,7 +51,8 @@ impl Confusions {
             range.end = entry + 1;
             confusions.entries.push(Entry {
                 from: from.clone(),
-                replacements: begin..confusions.replacements.len() as u32,
+                // They were put into the pool one after the other.
+                replacements: first_of..first_of + replacements.len() as u32,
             });
         }
         confusions
@@ -78,11 +75,11 @@ impl Confusions {
         let choices = matching().map(|(entry, _)| entry.replacements.len()).sum();
         let mut choice = scaled(number, choices);
         for (entry, taken) in matching() {
-            let replacements = entry.replacements.start as usize..entry.replacements.end as usize;
-            match self.replacements[replacements].get(choice) {
-                Some(text) => return Some((taken, Change::Text(text.clone()))),
-                None => choice -= entry.replacements.len(),
+            if choice < entry.replacements.len() {
+                let text = entry.replacements.start + choice as u32;
+                return Some((taken as u32, Change::Text(text)));
             }
+            choice -= entry.replacements.len();
         }
         None
     }

@@ -1,7 +1,7 @@
 //! The user's own errors, found word by word.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::{Pool, Spot, WordOutcome};
 use crate::augment::clusters::Clusters;
@@ -12,20 +12,25 @@ use crate::augment::table::Table;
 /// What is right, with the places in the pool of what is wrong.
 #[derive(Clone, Debug)]
 pub(crate) struct Errors {
-    wrong: HashMap<String, Vec<Range<u32>>>,
-    /// Words of the longest entry.
+    wrong: HashMap<String, Vec<u32>>,
+    /// Words of the entry that has most.
     most_words: usize,
+    /// Bytes of the shortest and the longest entry: what is shorter or longer need not be looked up.
+    lengths: RangeInclusive<usize>,
 }
 
 impl Errors {
     pub(crate) fn new(table: &Table, pool: &mut Pool) -> Errors {
         let mut wrong = HashMap::new();
         for (right, wrongs) in &table.0 {
-            let places: Vec<Range<u32>> = wrongs.iter().map(|text| pool.add(text)).collect();
+            let places: Vec<u32> = wrongs.iter().map(|text| pool.add(text)).collect();
             wrong.insert(right.clone(), places);
         }
         let words = |text: &String| text.split_whitespace().count();
+        let lengths = || wrong.keys().map(String::len);
+        let (shortest, longest) = (lengths().min(), lengths().max());
         Errors {
+            lengths: shortest.unwrap_or(1)..=longest.unwrap_or(0),
             most_words: wrong.keys().map(words).max().unwrap_or(0),
             wrong,
         }
@@ -38,8 +43,8 @@ impl Errors {
         (1..=most).rev().find_map(|taken| {
             let end = spot.words[spot.at + taken - 1].end;
             let (range, places, case) = self.find(spot, start..end)?;
-            let place = places.get(scaled(number, places.len()))?.clone();
-            Some((taken, range, Change::Cased { place, case }))
+            let text = *places.get(scaled(number, places.len()))?;
+            Some((taken, range, Change::Cased { text, case }))
         })
     }
 
@@ -48,7 +53,7 @@ impl Errors {
         &self,
         spot: &Spot<'_, C>,
         range: Range<usize>,
-    ) -> Option<(Range<usize>, &[Range<u32>], Case)> {
+    ) -> Option<(Range<usize>, &[u32], Case)> {
         let whole = &spot.text[range.clone()];
         let bare = whole.trim_matches(|c: char| !c.is_alphanumeric());
         [whole, bare].into_iter().find_map(|written| {
@@ -62,7 +67,11 @@ impl Errors {
         })
     }
 
-    fn look_up(&self, written: &str) -> Option<(&[Range<u32>], Case)> {
+    fn look_up(&self, written: &str) -> Option<(&[u32], Case)> {
+        // Beyond ASCII small letters may be longer than their capitals.
+        if written.is_ascii() && !self.lengths.contains(&written.len()) {
+            return None;
+        }
         if let Some(places) = self.wrong.get(written) {
             return Some((places, Case::Same));
         }

@@ -1,5 +1,6 @@
 //! Noise in white space and punctuation.
 
+use super::characters::other;
 use super::{Outcome, Site};
 use crate::augment::clusters::Clusters;
 use crate::augment::plan::Change;
@@ -32,12 +33,13 @@ pub(super) fn punctuation<C: Clusters>(site: &Site<'_, C>, number: u64) -> Outco
     if !is_mark(own) {
         let white = |text: &str| text.starts_with(char::is_whitespace);
         let last = !white(own) && site.cluster(1).is_none_or(white);
-        return last.then(|| (1, Change::After(mark(number, own))));
+        let mark = MARKS.get(scaled(number, MARKS.len()));
+        return mark.filter(|_| last).map(|mark| (1, Change::After(*mark)));
     }
     let change = match scaled(number, 3) {
         0 => Change::Remove,
         1 => Change::Twice,
-        _ => Change::Character(mark(number.wrapping_mul(3), own)),
+        _ => Change::Character(other(MARKS, number.wrapping_mul(3), own)?),
     };
     Some((1, change))
 }
@@ -46,13 +48,4 @@ fn is_mark(cluster: &str) -> bool {
     let mut characters = cluster.chars();
     let is = |c: char| c.is_ascii_punctuation() || BEYOND.contains(&c);
     characters.next().is_some_and(is) && characters.next().is_none()
-}
-
-/// A mark other than the one given.
-fn mark(number: u64, than: &str) -> char {
-    let at = scaled(number, MARKS.len());
-    match than.strip_prefix(MARKS[at]) {
-        Some("") => MARKS[(at + 1) % MARKS.len()],
-        _ => MARKS[at],
-    }
 }

@@ -31,19 +31,24 @@ pub(crate) struct Operations {
     pub(crate) pool: Pool,
 }
 
-/// The replacements of all tables, one after the other.
+/// The replacements of all tables by number.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pool(String);
+pub(crate) struct Pool {
+    texts: String,
+    ends: Vec<usize>,
+}
 
 impl Pool {
-    fn add(&mut self, text: &str) -> std::ops::Range<u32> {
-        let start = self.0.len() as u32;
-        self.0.push_str(text);
-        start..self.0.len() as u32
+    fn add(&mut self, text: &str) -> u32 {
+        self.texts.push_str(text);
+        self.ends.push(self.texts.len());
+        (self.ends.len() - 1) as u32
     }
 
-    pub(crate) fn text(&self, range: &std::ops::Range<u32>) -> &str {
-        &self.0[range.start as usize..range.end as usize]
+    pub(crate) fn text(&self, at: u32) -> &str {
+        let at = at as usize;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.texts[start..self.ends[at]]
     }
 }
 
@@ -64,14 +69,23 @@ impl<C: Clusters> Site<'_, C> {
         self.text
             .get(self.clusters.start(at)..self.clusters.start(at + 1))
     }
+
+    /// The cluster so many after this one, if it is not white space.
+    fn inked(&self, further: usize) -> Option<&str> {
+        let is_inked = |own: &&str| !own.starts_with(char::is_whitespace);
+        self.cluster(further).filter(is_inked)
+    }
 }
 
 /// What an operation makes of a place: how many clusters it takes, and what becomes of them. Nothing
 /// where it does not apply.
-pub(crate) type Outcome = Option<(usize, Change)>;
+pub(crate) type Outcome = Option<(u32, Change)>;
 
 impl Operations {
     /// What an operation on characters makes of a site.
+    ///
+    /// One `match` for all of them: which way it goes is random, and each such branch costs as much as
+    /// what is done behind it.
     pub(crate) fn character<C: Clusters>(
         &self,
         kind: Kind,
@@ -79,6 +93,11 @@ impl Operations {
         number: u64,
     ) -> Outcome {
         let table = match kind {
+            Kind::Delete => return characters::delete(site),
+            Kind::Insert => return characters::insert(&self.alphabet, site, number),
+            Kind::Substitute => return characters::substitute(&self.alphabet, site, number),
+            Kind::Repeat => return characters::repeat(site),
+            Kind::Swap => return characters::swap(site),
             Kind::Keyboard => &self.keyboard,
             Kind::Optical => &self.optical,
             Kind::Similar => &self.similar,
@@ -86,7 +105,7 @@ impl Operations {
             Kind::Case => return case::flip(site),
             Kind::Space => return marks::space(site, number),
             Kind::Punctuation => return marks::punctuation(site, number),
-            _ => return characters::plan(kind, &self.alphabet, site, number),
+            _ => return None,
         };
         table.as_ref()?.plan(site, number)
     }
@@ -113,7 +132,7 @@ impl Operations {
         let (taken, range, change) = match kind {
             Kind::Errors => self.errors.as_ref()?.plan(spot, number)?,
             Kind::DropWords => words::drop(spot)?,
-            Kind::RepeatWords => words::repeat(spot),
+            Kind::RepeatWords => words::repeat(spot)?,
             Kind::SplitWords => words::split(spot, number)?,
             Kind::JoinWords => words::join(spot)?,
             Kind::Capitals => case::capitals(spot, number)?,

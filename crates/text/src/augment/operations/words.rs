@@ -17,15 +17,12 @@ pub(super) fn drop<C>(spot: &Spot<'_, C>) -> Option<WordOutcome> {
 }
 
 /// With what stands behind it between the two, or before it for the last.
-pub(super) fn repeat<C>(spot: &Spot<'_, C>) -> WordOutcome {
-    let word = spot.words[spot.at];
-    let behind = spot.words.get(spot.at + 1).map(|next| word.end..next.start);
-    let before = || {
-        let last = spot.at.checked_sub(1)?;
-        Some(spot.words[last].end..word.start)
-    };
-    let between = behind.or_else(before).unwrap_or_default();
-    (1, word.start..word.end, Change::TwiceWith { between })
+pub(super) fn repeat<C>(spot: &Spot<'_, C>) -> Option<WordOutcome> {
+    let own = spot.words[spot.at];
+    let has_next = spot.at + 1 < spot.words.len();
+    let word = spot.at - usize::from(!has_next && spot.at > 0);
+    let word = u32::try_from(word).ok()?;
+    Some((1, own.start..own.end, Change::TwiceWith { word }))
 }
 
 /// By a space, between any two of its characters.
