@@ -94,11 +94,7 @@ impl Chunk {
             Carried::Table(batch) => {
                 let (at, _) = batch.schema_ref().column_with_name(name)?;
                 let column = batch.remove_column(at);
-                Some(
-                    (0..column.len())
-                        .map(|row| as_json(&column, row))
-                        .collect(),
-                )
+                Some((0..column.len()).map(|row| as_json(&column, row)).collect())
             }
             Carried::Json(lines) => {
                 let take = |line: &mut Option<JsonRow>| {
@@ -302,7 +298,10 @@ mod tests {
             let mut chunk = chunk(carried).repeat(2).unwrap();
             chunk.drop_first(3);
             assert_eq!((chunk.first_row, chunk.len()), (23, 3));
-            let texts = chunk.rows.iter().map(|row| row.as_ref().unwrap().text.as_str());
+            let texts = chunk
+                .rows
+                .iter()
+                .map(|row| row.as_ref().unwrap().text.as_str());
             assert_eq!(texts.collect::<String>(), "bcc");
             assert_eq!(chunk.place(0).to_string(), "row 12 (a.csv line 98)");
             assert_eq!(chunk.place(2).to_string(), "row 13 (a.csv line 99)");
@@ -310,7 +309,9 @@ mod tests {
             let taken: Vec<&str> = taken.iter().map(|n| n.as_deref().unwrap()).collect();
             assert_eq!(taken, ["y", "z", "z"]);
             match chunk.carried {
-                Carried::Table(batch) => assert_eq!((batch.num_columns(), batch.num_rows()), (0, 3)),
+                Carried::Table(batch) => {
+                    assert_eq!((batch.num_columns(), batch.num_rows()), (0, 3))
+                }
                 Carried::Json(lines) => {
                     assert!(lines.iter().flatten().all(|line| line.get("n").is_none()));
                 }

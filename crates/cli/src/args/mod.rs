@@ -32,7 +32,7 @@ use data::Format;
 
 pub(crate) use answer::{AnswerArgs, VectorType};
 pub(crate) use applies::Typed;
-pub(crate) use augment::{AugmentArgs, EditArgs, EditReportArgs};
+pub(crate) use augment::{AugmentArgs, EditArgs};
 pub(crate) use bench::BenchArgs;
 pub(crate) use cache::{CacheAction, CacheArgs, CacheCommand};
 pub(crate) use input::InputArgs;

@@ -35,8 +35,13 @@ pub(crate) struct TokenArgs {
     pub(crate) vocabulary: Option<PathBuf>,
     /// Names of padding, unknown, begin and end in a vocabulary that is made; an empty name for no begin
     /// or no end
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1,
-          default_value = "<PAD>,<UNK>,<BEG>,<END>")]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        num_args = 1,
+        default_value = "<PAD>,<UNK>,<BEG>,<END>"
+    )]
     pub(crate) special_tokens: Vec<String>,
     /// Tokens of every row: shorter ones are padded, longer ones cut. By default lists as long as they
     /// are; in an array of characters the longest row of the data, and an eighth more where it is edited
@@ -51,15 +56,6 @@ pub(crate) struct TokenArgs {
 pub(crate) enum IdType {
     U16,
     U32,
-}
-
-impl IdType {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            IdType::U16 => "u16",
-            IdType::U32 => "u32",
-        }
-    }
 }
 
 /// Where rows go, and what becomes of those that cannot be read.

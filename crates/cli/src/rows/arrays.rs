@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, anyhow, bail};
 use bytemuck::Pod;
 use data::{
-    ArrayJob, Block, Chunk, Filled, InputProgress, JobSummary, PlainText, RowError, Source, block_rows,
+    ArrayJob, Block, Chunk, Filled, InputProgress, JobSummary, PlainText, RowError, Source,
+    block_rows,
 };
 use text::augment::Edited;
 use text::characters::TokenId;

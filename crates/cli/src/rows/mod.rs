@@ -82,11 +82,7 @@ fn run(plan: &RowsPlan, console: &Console) -> anyhow::Result<Ending> {
         return preview::show(plan, edits, rows);
     }
     match write(plan, console) {
-        Err(error)
-            if error
-                .downcast_ref()
-                .is_some_and(DataError::is_broken_pipe) =>
-        {
+        Err(error) if error.downcast_ref().is_some_and(DataError::is_broken_pipe) => {
             Ok(Ending::NobodyListens)
         }
         other => other,
@@ -231,15 +227,18 @@ fn look(
         true => source.plain_text()?,
         false => None,
     };
+    let repeatable = source.is_repeatable();
     let (fingerprint, looked) = std::thread::scope(|scope| {
-        let hash = scope.spawn(|| clock.time(Stage::Fingerprint, || source.fingerprint()));
-        let looked = clock.time(Stage::Survey, || {
-            look_at_rows(plan, source, plain, interrupt)
+        let looked = scope.spawn(|| {
+            clock.time(Stage::Survey, || {
+                look_at_rows(plan, repeatable, plain, interrupt)
+            })
         });
-        let hash = hash.join();
+        let fingerprint = clock.time(Stage::Fingerprint, || source.fingerprint());
+        let looked = looked.join();
         (
-            hash.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            looked,
+            fingerprint,
+            looked.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
         )
     });
     let Some((survey, plain)) = looked? else {
@@ -256,7 +255,7 @@ type Seen = Option<(Option<Survey>, Option<PlainText>)>;
 
 fn look_at_rows(
     plan: &RowsPlan,
-    source: &Source,
+    repeatable: bool,
     plain: Option<PlainText>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Seen> {
@@ -276,7 +275,7 @@ fn look_at_rows(
     if !needs {
         return Ok(Some((None, None)));
     }
-    if !source.is_repeatable() {
+    if !repeatable {
         bail!(
             "standard input cannot be read twice, once for its characters and once for its rows: give \
              --vocabulary and, for an array, --width; or save it to a file first"

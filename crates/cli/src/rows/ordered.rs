@@ -236,7 +236,13 @@ mod tests {
             assert!(result.unwrap_err().to_string().contains(words));
             assert_eq!(seen, bad);
         }
-        let full = run(3, &interrupt, count(), |_: &mut u64, _: &mut u64| Ok(()), |_| bail!("full"));
+        let full = run(
+            3,
+            &interrupt,
+            count(),
+            |_: &mut u64, _: &mut u64| Ok(()),
+            |_| bail!("full"),
+        );
         assert_eq!(full.unwrap_err().to_string(), "full");
     }
 }

@@ -162,7 +162,9 @@ impl RowsPlan {
             None => {}
         }
         if is_array && self.spans_column.is_some() {
-            bail!(".npy holds token ids alone, and no spans: leave --spans-column out, or write .parquet");
+            bail!(
+                ".npy holds token ids alone, and no spans: leave --spans-column out, or write .parquet"
+            );
         }
         Ok(())
     }

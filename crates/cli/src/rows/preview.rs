@@ -78,10 +78,7 @@ fn lines(version: &Version<'_>, text: &str, marks: Marks) -> String {
     let mut lines = String::new();
     if let Some(shuffled) = edited.shuffled() {
         let copy = version.copy;
-        lines.push_str(&format!(
-            "{on}{copy:>5} ~{off}  {}\n",
-            visible(shuffled)
-        ));
+        lines.push_str(&format!("{on}{copy:>5} ~{off}  {}\n", visible(shuffled)));
     }
     if edited.edits().is_empty() {
         if edited.shuffled().is_none() {

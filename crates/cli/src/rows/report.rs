@@ -82,7 +82,11 @@ fn words(counts: &Counts, before: u64) -> String {
     );
     if before > 0 {
         // What an earlier process counted went with it.
-        let _ = write!(text, "; those of the {} rows before are not counted", count(before));
+        let _ = write!(
+            text,
+            "; those of the {} rows before are not counted",
+            count(before)
+        );
     }
     let kinds = kinds(counts);
     let most = kinds.iter().map(|one| one.edits).max().unwrap_or(0);
@@ -112,7 +116,12 @@ fn words(counts: &Counts, before: u64) -> String {
     ]);
     let most = counts.per_row.iter().max().copied().unwrap_or(0);
     let last = counts.per_row.iter().rposition(|copies| *copies > 0);
-    for (edits, copies) in counts.per_row.iter().enumerate().take(last.map_or(0, |at| at + 1)) {
+    for (edits, copies) in counts
+        .per_row
+        .iter()
+        .enumerate()
+        .take(last.map_or(0, |at| at + 1))
+    {
         table.row([
             match edits {
                 edits if edits + 1 == PER_ROW => format!("{edits}+"),
@@ -141,7 +150,10 @@ fn svg(counts: &Counts) -> String {
     const WIDE: f64 = 520.0;
     let kinds = kinds(counts);
     let copies = &counts.per_row;
-    let shown = copies.iter().rposition(|copies| *copies > 0).map_or(0, |at| at + 1);
+    let shown = copies
+        .iter()
+        .rposition(|copies| *copies > 0)
+        .map_or(0, |at| at + 1);
     let height = 110 + LINE * (kinds.len() + shown + 2);
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"900\" height=\"{height}\" \
@@ -154,8 +166,16 @@ fn svg(counts: &Counts) -> String {
     let mut y = 70;
     let mut part = |head: &str, colour: &str, rows: Vec<(String, u64)>| {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "<text x=\"24\" y=\"{y}\" font-weight=\"bold\">{head}</text>");
-        let most = rows.iter().map(|(_, number)| *number).max().unwrap_or(0).max(1);
+        let _ = writeln!(
+            text,
+            "<text x=\"24\" y=\"{y}\" font-weight=\"bold\">{head}</text>"
+        );
+        let most = rows
+            .iter()
+            .map(|(_, number)| *number)
+            .max()
+            .unwrap_or(0)
+            .max(1);
         for (name, number) in rows {
             y += LINE;
             let wide = WIDE * number as f64 / most as f64;
@@ -174,15 +194,23 @@ fn svg(counts: &Counts) -> String {
     };
     let by_kind = kinds.iter().map(|one| (one.kind.to_owned(), one.edits));
     part("edits by kind", "#0072b2", by_kind.collect());
-    let by_edits = copies.iter().take(shown).enumerate().map(|(edits, copies)| {
-        let name = match edits {
-            1 => "1 edit".to_owned(),
-            edits if edits + 1 == PER_ROW => format!("{edits} or more"),
-            edits => format!("{edits} edits"),
-        };
-        (name, *copies)
-    });
-    part("copies by their number of edits", "#d55e00", by_edits.collect());
+    let by_edits = copies
+        .iter()
+        .take(shown)
+        .enumerate()
+        .map(|(edits, copies)| {
+            let name = match edits {
+                1 => "1 edit".to_owned(),
+                edits if edits + 1 == PER_ROW => format!("{edits} or more"),
+                edits => format!("{edits} edits"),
+            };
+            (name, *copies)
+        });
+    part(
+        "copies by their number of edits",
+        "#d55e00",
+        by_edits.collect(),
+    );
     text.push_str("</svg>\n");
     text
 }

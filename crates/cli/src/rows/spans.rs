@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{ListBuilder, StringBuilder, StructBuilder, UInt64Builder};
 use arrow_array::ArrayRef;
+use arrow_array::builder::{ListBuilder, StringBuilder, StructBuilder, UInt64Builder};
 use arrow_schema::{DataType, Field, Fields};
 use serde::Deserialize;
 use text::augment::Edited;
@@ -137,7 +137,9 @@ mod tests {
             (Some(""), Some(vec![])),
             (Some("[]"), Some(vec![])),
             (
-                Some(r#"[{"start":0,"end":2,"label":"A"},{"label":"B","start":3,"end":5,"score":1}]"#),
+                Some(
+                    r#"[{"start":0,"end":2,"label":"A"},{"label":"B","start":3,"end":5,"score":1}]"#,
+                ),
                 Some(both.clone()),
             ),
             (
