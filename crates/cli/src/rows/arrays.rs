@@ -12,6 +12,7 @@ use data::{
 use text::augment::Edited;
 use text::characters::TokenId;
 
+use super::chunks::Chunks;
 use super::clock::Stage;
 use super::edits::Counts;
 use super::ordered::{self, Stopped};
@@ -108,9 +109,10 @@ impl Array<'_> {
             }
             From::Source(mut source) => {
                 source.skip_rows(done)?;
+                let mut chunks = Chunks::of(*source);
                 let next = |chunk: &mut Option<Chunk>| {
                     clock.time(Stage::Read, || {
-                        *chunk = source.next().transpose()?;
+                        *chunk = chunks.next(interrupt)?;
                         Ok(chunk.is_some())
                     })
                 };

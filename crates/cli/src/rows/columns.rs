@@ -11,6 +11,7 @@ use arrow_schema::{DataType, Field};
 use data::{AnswerColumns, Chunk, Job, RowError, Source};
 use text::augment::Edited;
 
+use super::chunks::Chunks;
 use super::clock::Stage;
 use super::edits::Counts;
 use super::ordered::{self, Stopped};
@@ -177,9 +178,10 @@ impl Columns<'_> {
             watch.wrote(written.rows, job.failed_rows());
             Ok(())
         };
+        let mut chunks = Chunks::of(source);
         let next = |chunk: &mut Option<Chunk>| {
             clock.time(Stage::Read, || {
-                *chunk = source.next().transpose()?;
+                *chunk = chunks.next(self.rows.interrupt)?;
                 Ok(chunk.is_some())
             })
         };

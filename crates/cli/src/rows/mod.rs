@@ -12,6 +12,7 @@
 //! its own. Everything else goes by chunks of rows, as in the other commands. Both give the same bytes.
 
 mod arrays;
+mod chunks;
 mod clock;
 mod columns;
 mod edits;

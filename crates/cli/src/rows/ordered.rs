@@ -90,6 +90,10 @@ where
             match results.recv_timeout(BETWEEN_LOOKS) {
                 Ok((at, result)) => drop(waiting.insert(at, result)),
                 Err(RecvTimeoutError::Timeout) => {}
+                // `next` may have stopped because of it.
+                Err(RecvTimeoutError::Disconnected) if interrupt.came() => {
+                    return Ok(Stopped::ByTheUser);
+                }
                 Err(RecvTimeoutError::Disconnected) if waiting.is_empty() => {
                     return Ok(Stopped::AtTheEnd);
                 }
