@@ -32,12 +32,18 @@ pub(crate) struct Piece {
 pub struct Edited {
     pub(crate) text: String,
     pub(crate) edits: Vec<Edit>,
-    /// In the order of the shuffled text; empty if it was not shuffled.
-    pub(crate) pieces: Vec<Piece>,
-    pub(crate) shuffled: String,
+    pub(crate) rearranged: Rearranged,
     /// Bytes of the row's own text.
     pub(crate) source: usize,
     pub(crate) scratch: Scratch,
+}
+
+/// A text after its words were shuffled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rearranged {
+    pub(crate) text: String,
+    /// In its order; empty if it was not shuffled.
+    pub(crate) pieces: Vec<Piece>,
 }
 
 /// What is needed while a row is edited.
@@ -55,7 +61,9 @@ impl Edited {
     pub(crate) fn clear(&mut self, source: &str) {
         self.text.clear();
         self.edits.clear();
-        self.pieces.clear();
+        self.rearranged.pieces.clear();
+        self.scratch.plan.clear();
+        self.scratch.protected.clear();
         self.source = source.len();
     }
 
@@ -71,20 +79,24 @@ impl Edited {
 
     /// The text after its words were shuffled and before any other edit, if they were.
     pub fn shuffled(&self) -> Option<&str> {
-        (!self.pieces.is_empty()).then_some(self.shuffled.as_str())
+        self.is_shuffled().then_some(self.rearranged.text.as_str())
+    }
+
+    fn is_shuffled(&self) -> bool {
+        !self.rearranged.pieces.is_empty()
     }
 
     /// How many edits of a kind were made. A shuffle is one.
     pub fn count(&self, kind: Kind) -> usize {
         match kind {
-            Kind::ShuffleWords => usize::from(!self.pieces.is_empty()),
+            Kind::ShuffleWords => usize::from(self.is_shuffled()),
             kind => self.edits.iter().filter(|edit| edit.kind == kind).count(),
         }
     }
 
     /// How many edits were made in all.
     pub fn total(&self) -> usize {
-        self.edits.len() + usize::from(!self.pieces.is_empty())
+        self.edits.len() + usize::from(self.is_shuffled())
     }
 
     /// Whether anything was edited. Two edits may undo one another: then it is, and the text is the
@@ -103,9 +115,9 @@ impl Edited {
             return None;
         }
         let old = original.get(start..end)?;
-        let moved = match self.pieces.is_empty() {
-            true => start..end,
-            false => moved(&self.pieces, start..end)?,
+        let moved = match self.is_shuffled() {
+            false => start..end,
+            true => moved(&self.rearranged.pieces, start..end)?,
         };
         let from = self.new_start(moved.start);
         if start == end {
