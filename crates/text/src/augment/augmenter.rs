@@ -152,9 +152,7 @@ impl Augmenter {
         }
         operations::arrange(text, words, fixed, &scratch.order, out);
         // What is protected stays in its place among the words, which may begin elsewhere now.
-        for range in &mut scratch.protected {
-            *range = edited::shifted(&out.pieces, range);
-        }
+        edited::shift(&out.pieces, &mut scratch.protected);
         true
     }
 

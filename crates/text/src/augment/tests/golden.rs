@@ -14,7 +14,28 @@ const TEXTS: [&str; 4] = [
 /// Without it a new release would silently give other rows for the same seed.
 #[test]
 fn a_seed_gives_the_same_rows_as_ever() {
-    let expected: &[(&str, &str, &str)] = &[];
+    let expected = [
+        (
+            "light",
+            "Please send thhe original receipt to their office in 1115 Berlin.",
+            "14bfca9265d97dc9",
+        ),
+        (
+            "typing",
+            "Plaese s3nd hte original reeipt to their office in 101155 Berlin.",
+            "92dc806c61ed8e5a",
+        ),
+        (
+            "ocr",
+            "Please send the orignal receipt to their office ih I0l15 Berlin.",
+            "a64307f3f46ffd55",
+        ),
+        (
+            "every",
+            "Plaese tO office recept the original send Berlin. tuheïr in",
+            "129d94bb0ffa9ce1",
+        ),
+    ];
     let mut table = testing::CaseTable::new("rows of a seed");
     for name in ["light", "typing", "ocr", "every"] {
         let recipe = match name {
