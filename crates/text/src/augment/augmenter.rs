@@ -2,7 +2,7 @@
 
 use super::bounds::Budget;
 use super::clusters::{self, Bytes, Clusters, Starts};
-use super::edited::{self, Edited, Scratch};
+use super::edited::{self, Edited, Rearranged, Scratch};
 use super::error::AugmentError;
 use super::kind::{Kind, Unit};
 use super::operations::{self, Alphabet, Confusions, Errors, Operations, Pool, Shuffle};
@@ -58,25 +58,25 @@ impl Augmenter {
     }
 
     /// The same, with the way to find clusters chosen from outside.
-    fn edit_as(&self, reading: Reading, place: Place, text: &str, out: &mut Edited) {
+    pub(super) fn edit_as(&self, reading: Reading, place: Place, text: &str, out: &mut Edited) {
         let key = self.key.at(place);
         out.clear(text);
-        let mut scratch = std::mem::take(&mut out.scratch);
-        scratch.plan.clear();
-        self.protect(text, reading, &mut scratch);
-        self.rearrange(key, text, reading, out, &mut scratch);
-        let source = match out.pieces.is_empty() {
-            true => text,
-            false => out.shuffled.as_str(),
+        let scratch = &mut out.scratch;
+        if !self.protection.is_empty() {
+            self.protect(text, reading, scratch);
+        }
+        let source = match self.rearrange(key, text, reading, &mut out.rearranged, scratch) {
+            false => text,
+            true => out.rearranged.text.as_str(),
         };
-        let made = usize::from(!out.pieces.is_empty());
+        let made = usize::from(!out.rearranged.pieces.is_empty());
         // A shuffled text has the same characters.
         match reading {
-            Reading::Bytes => self.plan(key, source, &Bytes(source.len()), made, &mut scratch),
+            Reading::Bytes => self.plan(key, source, &Bytes(source.len()), made, scratch),
             Reading::Clusters => {
                 let mut starts = std::mem::take(&mut scratch.starts);
                 clusters::find(source, &mut starts);
-                self.plan(key, source, &Starts(&starts), made, &mut scratch);
+                self.plan(key, source, &Starts(&starts), made, scratch);
                 scratch.starts = starts;
             }
         }
@@ -86,7 +86,6 @@ impl Augmenter {
             pool: &self.operations.pool,
         };
         plan::make(&made, &scratch.plan, &mut out.text, &mut out.edits);
-        out.scratch = scratch;
     }
 
     fn plan(
@@ -129,42 +128,32 @@ impl Augmenter {
             .find(text, &scratch.words, &mut scratch.protected);
     }
 
-    /// Shuffles the words into `out.shuffled`, if that is drawn.
+    /// Shuffles the words, if that is drawn; whether they were.
     fn rearrange(
         &self,
         key: Key,
         text: &str,
         reading: Reading,
-        out: &mut Edited,
+        out: &mut Rearranged,
         scratch: &mut Scratch,
-    ) {
+    ) -> bool {
         let Some(shuffle) = self.shuffle else {
-            return;
+            return false;
         };
         let mut numbers = key.numbers(Purpose::Detail(Kind::ShuffleWords));
         if !shuffle.happens(&mut numbers) {
-            return;
+            return false;
         }
         self.split(text, reading, scratch);
         let (words, protected) = (&scratch.words, &scratch.protected);
         let fixed = |word: &Word| protect::overlaps(protected, &(word.start..word.end));
         if !shuffle.order(words, fixed, &mut numbers, &mut scratch.order) {
-            return;
+            return false;
         }
-        out.shuffled.clear();
-        let order = &scratch.order;
-        operations::arrange(
-            text,
-            words,
-            fixed,
-            order,
-            &mut out.shuffled,
-            &mut out.pieces,
-        );
+        operations::arrange(text, words, fixed, &scratch.order, out);
         // What is protected stays in its place among the words, which may begin elsewhere now.
-        for range in &mut scratch.protected {
-            *range = edited::shifted(&out.pieces, range);
-        }
+        edited::shift(&out.pieces, &mut scratch.protected);
+        true
     }
 
     fn split(&self, text: &str, reading: Reading, scratch: &mut Scratch) {
@@ -184,7 +173,7 @@ impl Augmenter {
 
 /// How a text's clusters are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+pub(super) enum Reading {
     /// Each byte is one.
     Bytes,
     /// They are looked for.

@@ -32,12 +32,18 @@ pub(crate) struct Piece {
 pub struct Edited {
     pub(crate) text: String,
     pub(crate) edits: Vec<Edit>,
-    /// In the order of the shuffled text; empty if it was not shuffled.
-    pub(crate) pieces: Vec<Piece>,
-    pub(crate) shuffled: String,
+    pub(crate) rearranged: Rearranged,
     /// Bytes of the row's own text.
     pub(crate) source: usize,
     pub(crate) scratch: Scratch,
+}
+
+/// A text after its words were shuffled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rearranged {
+    pub(crate) text: String,
+    /// In its order; empty if it was not shuffled.
+    pub(crate) pieces: Vec<Piece>,
 }
 
 /// What is needed while a row is edited.
@@ -55,7 +61,9 @@ impl Edited {
     pub(crate) fn clear(&mut self, source: &str) {
         self.text.clear();
         self.edits.clear();
-        self.pieces.clear();
+        self.rearranged.pieces.clear();
+        self.scratch.plan.clear();
+        self.scratch.protected.clear();
         self.source = source.len();
     }
 
@@ -71,20 +79,24 @@ impl Edited {
 
     /// The text after its words were shuffled and before any other edit, if they were.
     pub fn shuffled(&self) -> Option<&str> {
-        (!self.pieces.is_empty()).then_some(self.shuffled.as_str())
+        self.is_shuffled().then_some(self.rearranged.text.as_str())
+    }
+
+    fn is_shuffled(&self) -> bool {
+        !self.rearranged.pieces.is_empty()
     }
 
     /// How many edits of a kind were made. A shuffle is one.
     pub fn count(&self, kind: Kind) -> usize {
         match kind {
-            Kind::ShuffleWords => usize::from(!self.pieces.is_empty()),
+            Kind::ShuffleWords => usize::from(self.is_shuffled()),
             kind => self.edits.iter().filter(|edit| edit.kind == kind).count(),
         }
     }
 
     /// How many edits were made in all.
     pub fn total(&self) -> usize {
-        self.edits.len() + usize::from(!self.pieces.is_empty())
+        self.edits.len() + usize::from(self.is_shuffled())
     }
 
     /// Whether anything was edited. Two edits may undo one another: then it is, and the text is the
@@ -103,9 +115,9 @@ impl Edited {
             return None;
         }
         let old = original.get(start..end)?;
-        let moved = match self.pieces.is_empty() {
-            true => start..end,
-            false => moved(&self.pieces, start..end)?,
+        let moved = match self.is_shuffled() {
+            false => start..end,
+            true => moved(&self.rearranged.pieces, start..end)?,
         };
         let from = self.new_start(moved.start);
         if start == end {
@@ -172,28 +184,30 @@ fn moved(pieces: &[Piece], span: Range<usize>) -> Option<Range<usize>> {
         let shift = |at: usize| piece.after.start + (at - piece.before.start);
         return Some(shift(span.start)..shift(span.end));
     }
-    let touches = |piece: &Piece| piece.before.start < span.end && span.start < piece.before.end;
-    let words = || pieces.iter().filter(|piece| piece.is_word);
-    let mut together = words()
-        .skip_while(|piece| !touches(piece))
-        .take_while(|piece| touches(piece));
-    let first = together.next()?;
-    let (mut last, mut count, mut in_order) = (first, 1, true);
-    for piece in together {
-        in_order &= last.before.start < piece.before.start;
-        (last, count) = (piece, count + 1);
-    }
-    if count != words().filter(|piece| touches(piece)).count() {
-        return None;
-    }
-    let whole = |piece: &Piece| span.start <= piece.before.start && piece.before.end <= span.end;
-    let cut_in = |piece: &Piece| span.start.saturating_sub(piece.before.start);
-    let cut_off = |piece: &Piece| piece.before.end.saturating_sub(span.end);
+    let touches = |at: &usize| {
+        let piece = &pieces[*at].before;
+        piece.start < span.end && span.start < piece.end
+    };
+    let words = || (0..pieces.len()).filter(|at| pieces[*at].is_word && touches(at));
+    let (first, last) = (words().next()?, words().next_back()?);
+    let others = (first..last).any(|at| pieces[at].is_word && !touches(&at));
+    let in_order = words().is_sorted_by_key(|at| pieces[at].before.start);
+    let whole =
+        |at: usize| span.start <= pieces[at].before.start && pieces[at].before.end <= span.end;
     match in_order {
-        true => Some(first.after.start + cut_in(first)..last.after.end - cut_off(last)),
-        false if words().filter(|piece| touches(piece)).all(whole) => {
-            Some(first.after.start..last.after.end)
+        _ if others => None,
+        true => {
+            // What stands between words is of the span where it still stands beside its end.
+            let first = first.checked_sub(1).filter(touches).unwrap_or(first);
+            let last = Some(last + 1)
+                .filter(|at| *at < pieces.len() && touches(at))
+                .unwrap_or(last);
+            let (first, last) = (&pieces[first], &pieces[last]);
+            let cut_in = span.start.saturating_sub(first.before.start);
+            let cut_off = last.before.end.saturating_sub(span.end);
+            Some(first.after.start + cut_in..last.after.end - cut_off)
         }
+        false if words().all(whole) => Some(pieces[first].after.start..pieces[last].after.end),
         false => None,
     }
 }
@@ -212,14 +226,20 @@ fn character_of(text: &str, byte: usize) -> usize {
     bytes.iter().filter(|byte| (**byte as i8) >= -0x40).count()
 }
 
-/// Where a range stands after a shuffle that moved none of its words.
-pub(crate) fn shifted(pieces: &[Piece], range: &Range<usize>) -> Range<usize> {
-    let holds =
-        |at: usize| move |piece: &&Piece| piece.before.start <= at && at <= piece.before.end;
-    let shift = |at: usize, piece: Option<&Piece>| {
-        piece.map_or(at, |piece| piece.after.start + (at - piece.before.start))
+/// Moves ranges to where their bytes stand after a shuffle that moved none of them from its place among
+/// the words. They lie in order and have bytes, so that one pass over the pieces finds all.
+pub(crate) fn shift(pieces: &[Piece], ranges: &mut [Range<usize>]) {
+    let mut pieces = pieces.iter().peekable();
+    let mut place = |byte: usize| {
+        let holds = |piece: &Piece| piece.before.contains(&byte);
+        while pieces.next_if(|piece| !holds(piece)).is_some() {}
+        let piece = pieces.peek();
+        piece.map_or(byte, |piece| {
+            piece.after.start + (byte - piece.before.start)
+        })
     };
-    let start = shift(range.start, pieces.iter().rev().find(holds(range.start)));
-    let end = shift(range.end, pieces.iter().find(holds(range.end)));
-    start..end.max(start)
+    for range in ranges {
+        let start = place(range.start);
+        *range = start..place(range.end - 1) + 1;
+    }
 }

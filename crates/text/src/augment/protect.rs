@@ -32,6 +32,10 @@ impl Protection {
         })
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.words.is_empty() && self.patterns.is_empty()
+    }
+
     /// Whether the words of a text must be known.
     pub(crate) fn names_words(&self) -> bool {
         !self.words.is_empty()

@@ -1,6 +1,8 @@
 //! Words change places.
 
-use crate::augment::edited::Piece;
+use std::ops::Range;
+
+use crate::augment::edited::{Piece, Rearranged};
 use crate::augment::random::{Numbers, happens};
 use crate::augment::words::Word;
 
@@ -69,7 +71,7 @@ fn nearby(order: &mut [(u64, usize)], distance: u64, numbers: &mut Numbers) {
     let distance = distance.min(order.len() as u64);
     for (place, (key, _)) in order.iter_mut().enumerate() {
         // In parts of 2³²: exact for as many words as memory holds.
-        let further = ((numbers.draw() >> 32) * (distance + 1)).min((distance + 1 << 32) - 1);
+        let further = (numbers.draw() >> 32).saturating_mul(distance + 1);
         *key = ((place as u64) << 32).saturating_add(further);
     }
     order.sort_unstable();
@@ -81,16 +83,16 @@ pub(crate) fn arrange(
     words: &[Word],
     fixed: impl Fn(&Word) -> bool,
     order: &[(u64, usize)],
-    text: &mut String,
-    pieces: &mut Vec<Piece>,
+    out: &mut Rearranged,
 ) {
-    let mut put = |range: std::ops::Range<usize>, is_word| {
+    out.text.clear();
+    let mut put = |range: Range<usize>, is_word| {
         if !range.is_empty() {
-            let from = text.len();
-            text.push_str(&source[range.clone()]);
-            pieces.push(Piece {
+            let from = out.text.len();
+            out.text.push_str(&source[range.clone()]);
+            out.pieces.push(Piece {
                 before: range,
-                after: from..text.len(),
+                after: from..out.text.len(),
                 is_word,
             });
         }
