@@ -17,7 +17,7 @@ pub(crate) struct RowsInputArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) text_column: Option<String>,
     /// Format of the input where its name does not tell
-    #[arg(long, value_name = "FORMAT", value_parser = super::format(&Format::ALL))]
+    #[arg(long, value_name = "FORMAT", value_parser = super::format(&Format::READABLE))]
     pub(crate) input_format: Option<Format>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) enum IdType {
 #[command(next_help_heading = "Output")]
 pub(crate) struct RowsOutputArgs {
     /// File to write; its extension tells the format: .npy (token ids alone, one row of the array a row),
-    /// .parquet, .jsonl, .csv or .tsv (also with .gz or .zst). Without it JSON Lines go to standard output
+    /// .parquet, .arrow, .jsonl, .csv or .tsv (also with .gz or .zst). Without it JSON Lines go to standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Format of the output where its name does not tell

@@ -207,7 +207,9 @@ mod tests {
                 let ahead = read.fetch_add(1, Ordering::SeqCst) - taken.load(Ordering::SeqCst);
                 assert!(ahead <= threads as u64 * PER_THREAD);
                 // Some take longer than others.
-                (0..(*piece % 7) * 1_000).for_each(|n| drop(std::hint::black_box(n)));
+                (0..(*piece % 7) * 1_000).for_each(|n| {
+                    std::hint::black_box(n);
+                });
                 *out = *piece;
                 Ok(())
             };

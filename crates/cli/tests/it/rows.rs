@@ -598,7 +598,12 @@ fn jobs_have_the_same_bytes_after_kill_9_and_ctrl_c() {
         "in.csv",
         "text,n\n".to_owned() + &lines(&texts).replace('\n', ",1\n"),
     );
-    let jobs: [(&str, &str); 3] = [("in.txt", "npy"), ("in.csv", "npy"), ("in.csv", "parquet")];
+    let jobs: [(&str, &str); 4] = [
+        ("in.txt", "npy"),
+        ("in.csv", "npy"),
+        ("in.csv", "parquet"),
+        ("in.csv", "arrow"),
+    ];
     for (input, extension) in jobs {
         let words = |output: &str| -> Vec<String> {
             let all = [

@@ -5,13 +5,14 @@
 //! output, and every two seconds a line of the journal says how far it is durable, with the hash of all
 //! before. Everything else (claiming, manifest, publishing) is that of the other jobs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -89,8 +90,18 @@ pub struct ArrayJob {
     rows: u64,
     failed: u64,
     checkpoint: Instant,
+    flusher: Flusher,
     /// Keeps other processes out while it lives.
     _lock: File,
+}
+
+/// Sends what is written on its way to the disk while more is made: else all of it would be waited for at
+/// the end. What it does is no promise; that is [`ArrayJob::save`]'s.
+struct Flusher {
+    tell: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// Bytes since the last time.
+    bytes: usize,
 }
 
 /// The file of bad rows, which is there only if there are some.
@@ -166,6 +177,7 @@ impl ArrayJob {
             Err(error) => return Err(failed(error)),
         };
         let errors = Errors::open(parts.errors(), found.rows)?;
+        let flusher = Flusher::of(&file);
         sync_directory(&parts.directory)?;
         Ok(ArrayBegun::Ready(Box::new(ArrayJob {
             output,
@@ -180,6 +192,7 @@ impl ArrayJob {
             rows: found.rows,
             failed: found.failed,
             checkpoint: Instant::now(),
+            flusher,
             _lock: lock,
         })))
     }
@@ -219,6 +232,7 @@ impl ArrayJob {
         self.file
             .write_all(values)
             .map_err(|error| self.disk_error(&error))?;
+        self.flusher.wrote(values.len());
         self.hasher.update(values);
         self.rows += (values.len() / row) as u64;
         if !bad.is_empty() {
@@ -250,6 +264,7 @@ impl ArrayJob {
     /// # Errors
     /// As [`write`](ArrayJob::write), and as [`Job::finish`](crate::Job::finish).
     pub fn finish(mut self) -> Result<JobSummary, DataError> {
+        self.flusher.end();
         let mut hash = self.hasher.finalize().to_hex().to_string();
         let whole = head(self.spec.element, self.rows, self.spec.width);
         let set = match self.presumed == self.rows {
@@ -315,6 +330,47 @@ impl ArrayJob {
 
     fn disk_error(&self, error: &io::Error) -> DataError {
         DataError::writing(&self.parts.array(), error).with_safe_rows(self.journal.rows())
+    }
+}
+
+impl Flusher {
+    /// Bytes that are sent on their way together.
+    const TOGETHER: usize = 16 << 20;
+
+    fn of(file: &File) -> Flusher {
+        let (tell, told) = sync_channel(1);
+        let thread = file.try_clone().and_then(|file| {
+            std::thread::Builder::new().spawn(move || {
+                for () in told {
+                    // An error comes again where durability is promised.
+                    let _ = file.sync_data();
+                }
+            })
+        });
+        Flusher {
+            tell: Some(tell),
+            // Without a thread all is waited for at the end.
+            thread: thread.ok(),
+            bytes: 0,
+        }
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= Self::TOGETHER
+            && let Some(tell) = &self.tell
+        {
+            self.bytes = 0;
+            // One that is still at it takes these bytes, or the next time does.
+            let _ = tell.try_send(());
+        }
+    }
+
+    fn end(&mut self) {
+        self.tell = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 

@@ -78,7 +78,7 @@ impl PlainText {
             Format::Lines => None,
             Format::Csv => Some(b','),
             Format::Tsv => Some(b'\t'),
-            Format::Jsonl | Format::Parquet => return Ok(None),
+            Format::Jsonl | Format::Parquet | Format::Arrow => return Ok(None),
         };
         let mut files = Vec::new();
         for file in &source.files {
