@@ -140,5 +140,5 @@ pub use row::{Place, RowError, RowText, Within};
 pub use sink::{AnswerColumns, ERROR_COLUMN};
 pub use source::{
     Block, BlockFacts, Blocks, ColumnChoice, Filled, InputLimits, InputProgress, InputSpec,
-    PlainText, Source, SurveyDepth, rows as block_rows,
+    Lengths, PlainText, Source, SurveyDepth, rows as block_rows,
 };

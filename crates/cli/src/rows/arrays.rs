@@ -68,6 +68,7 @@ impl Array<'_> {
         let clock = self.rows.clock;
         let stop = self.rows.plan.output.on_error == OnError::Stop;
         let mut stopped_by = None;
+        let mut writing_failed = false;
         let watch = self.rows.watch(from.progress(), job.rows_done());
         let take = |piece: &mut Piece<T>| {
             if stop && let Some((_, error)) = piece.bad.first() {
@@ -75,7 +76,10 @@ impl Array<'_> {
                 bail!("a bad row");
             }
             let bytes: &[u8] = bytemuck::cast_slice(&piece.values);
-            clock.time(Stage::Write, || job.write(bytes, &piece.bad))?;
+            let result = clock.time(Stage::Write, || job.write(bytes, &piece.bad));
+            // After that the job must be left as it is.
+            writing_failed = result.is_err();
+            result?;
             let rows = (piece.values.len() / self.width) as u64;
             for (_, error) in &piece.bad {
                 tally.failed(error.code);
@@ -139,8 +143,12 @@ impl Array<'_> {
                 })
             }
             (Err(_), Some(words)) => Err(anyhow!("{words}\n  {} rows are saved", job.pause()?)),
+            (Err(error), None) if writing_failed => Err(error),
             // What was written is whole; the fault of the input is the one to tell.
-            (Err(error), None) => Err(error),
+            (Err(error), None) => {
+                let resumable = job.is_resumable();
+                Err(super::with_saved(error, resumable, job.pause()))
+            }
         }
     }
 

@@ -152,6 +152,7 @@ impl Columns<'_> {
         let clock = self.rows.clock;
         let stop = self.rows.plan.output.on_error == OnError::Stop;
         let mut stopped_by = None;
+        let mut writing_failed = false;
         source.skip_rows(done / per_row)?;
         // A shard may end between the versions of a row.
         let mut dropped = (done % per_row) as usize;
@@ -170,7 +171,10 @@ impl Columns<'_> {
                 stopped_by = Some(format!("{error} (--on-error stop)"));
                 bail!("a bad row");
             }
-            let written = clock.time(Stage::Write, || job.write(&chunk, &answers))?;
+            let result = clock.time(Stage::Write, || job.write(&chunk, &answers));
+            // After that the job must be left as it is.
+            writing_failed = result.is_err();
+            let written = result?;
             tally.rows += written.rows;
             piece.failed.drain(..).for_each(|code| tally.failed(code));
             tally.cut += std::mem::take(&mut piece.cut);
@@ -206,7 +210,11 @@ impl Columns<'_> {
                 })
             }
             (Err(_), Some(words)) => Err(anyhow!("{words}\n  {} rows are saved", job.pause()?)),
-            (Err(error), None) => Err(error),
+            (Err(error), None) if writing_failed => Err(error),
+            (Err(error), None) => {
+                let resumable = job.is_resumable();
+                Err(super::with_saved(error, resumable, job.pause()))
+            }
         }
     }
 

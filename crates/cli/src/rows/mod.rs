@@ -32,11 +32,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use batchwright::Progress;
 use data::{
     ArrayBegun, ArrayJob, ArraySpec, Begun, DataError, Element, INPUT_FINGERPRINT, InputProgress,
-    Job, JobSpec, JobSummary, Output, PlainText, Restart, Source,
+    Job, JobSpec, JobSummary, Lengths, Output, PlainText, Restart, Source,
 };
 use text::characters::{CharacterVocabulary, TokenId};
 
@@ -53,7 +53,7 @@ use clock::{Clock, Stage};
 use columns::{Columns, IdColumn};
 use plan::{OutputKind, RowsPlan, TokensOf, TokensPlan};
 use summary::Summary;
-use survey::{Looked, Survey};
+use survey::{Looked, Survey, Wanted};
 use tally::Tally;
 use tokens::{ModelTokens, Tokens};
 
@@ -185,6 +185,21 @@ fn write(plan: &RowsPlan, console: &Console) -> anyhow::Result<Ending> {
     }
 }
 
+/// The fault of the input, with what is saved; if saving fails as well, less is.
+fn with_saved(
+    error: anyhow::Error,
+    resumable: bool,
+    paused: Result<u64, DataError>,
+) -> anyhow::Error {
+    match paused {
+        Ok(rows) if resumable && rows > 0 => anyhow!(
+            "{error:#}\n  {} are saved; the same command continues there, unless the input changes",
+            figures::rows(rows)
+        ),
+        _ => error,
+    }
+}
+
 fn ending(finished: &JobSummary) -> Ending {
     match finished.failed_rows {
         0 => Ending::Complete,
@@ -260,8 +275,17 @@ fn look_at_rows(
     plain: Option<PlainText>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Seen> {
+    let tokens = plan.tokens.as_ref();
+    let is_made = |tokens: &TokensPlan| matches!(tokens.of, TokensOf::Data(_));
+    let wanted = Wanted {
+        characters: tokens.is_some_and(is_made),
+        lengths: match tokens.and_then(|tokens| tokens.width) {
+            Some(_) => Lengths::Passed,
+            None => Lengths::Measured,
+        },
+    };
     if let Some(input) = plain {
-        match survey::plain(&input, plan.threads, interrupt)? {
+        match survey::plain(&input, wanted, plan.threads, interrupt)? {
             Looked::At(survey) => return Ok(Some((Some(*survey), Some(input)))),
             Looked::Interrupted => return Ok(None),
             Looked::NotPlain => {}

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
-use data::{Block, Chunk, Filled, PlainText, Source, block_rows};
+use data::{Block, Chunk, Filled, Lengths, PlainText, Source, block_rows};
 use text::characters::CharacterSet;
 
 use super::ordered::{self, Stopped};
@@ -19,6 +19,13 @@ pub(super) struct Survey {
     pub(super) rows: u64,
 }
 
+/// What there is to be found out; what is not wanted is not looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) characters: bool,
+    pub(super) lengths: Lengths,
+}
+
 /// How a look ended.
 pub(super) enum Looked {
     At(Box<Survey>),
@@ -30,6 +37,7 @@ pub(super) enum Looked {
 /// Looks at an input by the block.
 pub(super) fn plain(
     input: &PlainText,
+    wanted: Wanted,
     threads: usize,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Looked> {
@@ -49,11 +57,13 @@ pub(super) fn plain(
         })
     };
     let work = |block: &mut Block, survey: &mut Survey| {
-        match (block.check(), block.text()) {
+        match (block.check(wanted.lengths), block.text()) {
             (Some(facts), Some(text)) => {
                 survey.longest = survey.longest.max(facts.longest);
                 survey.rows += block.rows;
-                add(text, &mut survey.characters);
+                if wanted.characters {
+                    add(text, &mut survey.characters);
+                }
             }
             _ => is_plain.store(false, Ordering::Relaxed),
         }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use memchr::{memchr, memchr_iter, memchr3_iter, memrchr};
+use memchr::{memchr, memchr_iter, memchr3_iter, memmem, memrchr};
 
 use crate::source::stream::{InputProgress, compression, explain};
 use crate::source::{InputFile, Source};
@@ -50,10 +50,19 @@ pub struct Block {
     pub rows: u64,
 }
 
+/// Whether rows are measured, which takes longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lengths {
+    /// Yes.
+    Measured,
+    /// No.
+    Passed,
+}
+
 /// What a look at every row of a plain block tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockFacts {
-    /// Characters of its longest row.
+    /// Characters of its longest row; 0 where rows are not measured.
     pub longest: usize,
 }
 
@@ -250,7 +259,7 @@ impl Block {
 
     /// Looks at every row; `None` where the block is not plain.
     #[must_use]
-    pub fn check(&self) -> Option<BlockFacts> {
+    pub fn check(&self, lengths: Lengths) -> Option<BlockFacts> {
         let text = self.text()?;
         if let Some(delimiter) = self.delimiter {
             // A carriage return alone ends a row of CSV.
@@ -260,12 +269,15 @@ impl Block {
                 return None;
             }
         }
-        let is_ascii = text.is_ascii();
+        if self.has_empty_row() {
+            return None;
+        }
         let mut facts = BlockFacts { longest: 0 };
+        if lengths == Lengths::Passed {
+            return Some(facts);
+        }
+        let is_ascii = text.is_ascii();
         for row in rows(text) {
-            if row.is_empty() {
-                return None;
-            }
             if row.len() > facts.longest {
                 let length = if is_ascii {
                     row.len()
@@ -276,6 +288,16 @@ impl Block {
             }
         }
         Some(facts)
+    }
+
+    /// Whether a row has nothing but what ends it.
+    fn has_empty_row(&self) -> bool {
+        let first_is = self.bytes.starts_with(b"\n") || self.bytes.starts_with(b"\r\n");
+        let last_is = self.bytes == b"\r" || self.bytes.ends_with(b"\n\r");
+        first_is || last_is || {
+            let found = |end: &[u8]| memmem::find(&self.bytes, end).is_some();
+            found(b"\n\n") || found(b"\n\r\n")
+        }
     }
 
     /// Leaves out the first `count` rows.
@@ -328,7 +350,10 @@ mod tests {
                 Filled::NotPlain => return None,
                 Filled::Block => {}
             }
-            let facts = block.check()?;
+            assert!(
+                block.check(Lengths::Passed).is_some() == block.check(Lengths::Measured).is_some()
+            );
+            let facts = block.check(Lengths::Measured)?;
             let texts: Vec<String> = rows(block.text().unwrap()).map(str::to_owned).collect();
             assert_eq!(
                 (block.first_row, block.rows),
@@ -365,7 +390,7 @@ mod tests {
     fn plain_rows_are_those_of_the_source() {
         let long = "x".repeat(3 * BLOCK);
         let many: String = (0..60_000).map(|row| format!("row {row} é\r\n")).collect();
-        let cases: [(&str, &[u8], bool); 20] = [
+        let cases: [(&str, &[u8], bool); 24] = [
             ("txt", b"a\nb\nc", true),
             ("txt", b"a\nb\nc\n", true),
             ("txt", "\u{feff}a,\"b\r\nc\rd\r\n".as_bytes(), true),
@@ -378,6 +403,10 @@ mod tests {
                 true,
             ),
             ("txt", b"a\n\nb\n", false),
+            ("txt", b"a\n\r", false),
+            ("txt", b"\r", false),
+            ("txt", b"\n", false),
+            ("txt", b"\r\na\n", false),
             ("txt", b"a\n\r\nb\n", false),
             ("txt", b"a\n\xff\n", false),
             ("csv", b"text\na\nb", true),

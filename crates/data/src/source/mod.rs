@@ -20,7 +20,7 @@ mod text_cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use blocks::{Block, BlockFacts, Blocks, Filled, PlainText, rows};
+pub use blocks::{Block, BlockFacts, Blocks, Filled, Lengths, PlainText, rows};
 pub use spec::{ColumnChoice, InputLimits, InputSpec, SurveyDepth};
 pub use stream::InputProgress;
 
