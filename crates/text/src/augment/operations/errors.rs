@@ -56,7 +56,8 @@ impl Errors {
     ) -> Option<(Range<usize>, &[u32], Case)> {
         let whole = &spot.text[range.clone()];
         let bare = whole.trim_matches(|c: char| !c.is_alphanumeric());
-        [whole, bare].into_iter().find_map(|written| {
+        let bare = Some(bare).filter(|bare| bare.len() < whole.len());
+        std::iter::once(whole).chain(bare).find_map(|written| {
             let (places, case) = self.look_up(written)?;
             // Both are parts of the text: their addresses say where.
             let start = range.start + (written.as_ptr() as usize - whole.as_ptr() as usize);
