@@ -133,11 +133,15 @@ impl Recipe {
         self.checked()
     }
 
-    /// The recipe with an operation's bounds set. The operation must be in the recipe.
+    /// The recipe with the bounds set of an operation that it has.
     pub fn within(mut self, kind: Kind, bounds: Bounds) -> Result<Recipe, AugmentError> {
-        for one in self.operations.iter_mut().filter(|one| one.kind == kind) {
-            one.bounds = bounds;
-        }
+        let one = self.operations.iter_mut().find(|one| one.kind == kind);
+        let one = one.ok_or_else(|| {
+            contradiction(format!(
+                "`{kind}`: bounds without a chance; give the operation its `p` first"
+            ))
+        })?;
+        one.bounds = bounds;
         self.checked()
     }
 
