@@ -1,4 +1,5 @@
-//! Tokenising for transformer models: encoding, truncation, prompts, character offsets, entities.
+//! Tokenising for transformer models: encoding, truncation, prompts, character offsets, entities; and
+//! editing texts at random, for training on them ([`augment`]).
 //!
 //! What it is: a Hugging Face `tokenizer.json` (read by the `tokenizers` crate) behind an interface
 //! that gives what an encoder needs, token for token as transformers does: ids and type ids, cut to

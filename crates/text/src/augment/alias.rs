@@ -48,7 +48,8 @@ impl<const N: usize, const FRACTION: u32> Alias<N, FRACTION> {
         let at = number as usize % N;
         let fraction = (number >> N.trailing_zeros()) as u32 & ((1 << FRACTION) - 1);
         let (share, other) = self.columns[at];
-        if fraction < share { at } else { other as usize }
+        // Which of the two is random: a branch on it would be guessed wrong half of the time.
+        std::hint::select_unpredictable(fraction < share, at, other as usize)
     }
 }
 

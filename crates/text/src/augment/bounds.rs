@@ -106,7 +106,7 @@ impl Budget {
             at -= p;
             at < 0.0
         });
-        drawn.or(open.clone().last()).map(|(kind, _)| *kind)
+        drawn.or(open.clone().next_back()).map(|(kind, _)| *kind)
     }
 
     /// Takes edits out, but none that its kind needs for its own least number.

@@ -65,11 +65,18 @@ pub(crate) fn is_bytes(text: &str) -> bool {
         let returns = eight ^ 0x0D0D_0D0D_0D0D_0D0D;
         other |= (eight | returns.wrapping_sub(0x0101_0101_0101_0101) & !returns) & HIGH;
     };
-    let (blocks, rest) = text.as_bytes().as_chunks::<8>();
-    blocks.iter().for_each(|eight| look(*eight));
-    let mut last = [b' '; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    look(last);
+    let bytes = text.as_bytes();
+    // The last eight overlap with those before: copied into a block of their own they would take longer
+    // than all others.
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().all(|byte| byte.is_ascii() && *byte != b'\r');
+    };
+    bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .for_each(|eight| look(*eight));
+    look(*last);
     other == 0
 }
 
@@ -129,6 +136,27 @@ fn is_plain(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Without it a text would be cut between the bytes of a letter, or between CR and LF.
+    #[test]
+    fn the_short_way_is_taken_for_plain_ascii_alone() {
+        let mut table = testing::CaseTable::new("where something else stands");
+        for length in 0..40 {
+            let plain = "ab\u{c}\u{e}\n~ \0".repeat(5)[..length].to_owned();
+            table.equal(format!("plain, {length}"), &is_bytes(&plain), &true);
+            for at in 0..=length {
+                for other in ["\r", "é", "\u{80}"] {
+                    let text = format!("{}{other}{}", &plain[..at], &plain[at..]);
+                    table.equal(
+                        format!("{other:?} at {at} of {length}"),
+                        &is_bytes(&text),
+                        &false,
+                    );
+                }
+            }
+        }
+        table.finish();
+    }
 
     /// Without it an edit would cut a character in two wherever the short way is wrong.
     #[test]

@@ -133,11 +133,15 @@ impl Recipe {
         self.checked()
     }
 
-    /// The recipe with an operation's bounds set. The operation must be in the recipe.
+    /// The recipe with the bounds set of an operation that it has.
     pub fn within(mut self, kind: Kind, bounds: Bounds) -> Result<Recipe, AugmentError> {
-        for one in self.operations.iter_mut().filter(|one| one.kind == kind) {
-            one.bounds = bounds;
-        }
+        let one = self.operations.iter_mut().find(|one| one.kind == kind);
+        let one = one.ok_or_else(|| {
+            contradiction(format!(
+                "`{kind}`: bounds without a chance; give the operation its `p` first"
+            ))
+        })?;
+        one.bounds = bounds;
         self.checked()
     }
 
@@ -179,18 +183,16 @@ impl Recipe {
     /// The recipe as TOML, with every table written out: equal recipes give equal texts.
     pub fn to_toml(&self) -> String {
         let mut out = String::new();
-        let text = |text: &str| toml::Value::from(text).to_string();
-        let list = |list: &[String]| toml::Value::from(list.to_vec()).to_string();
         // Writing to a string does not fail.
-        let _ = writeln!(out, "alphabet = {}", text(&self.alphabet));
-        let _ = writeln!(out, "separators = {}", text(&self.separators));
+        let _ = writeln!(out, "alphabet = {}", quoted(&self.alphabet));
+        let _ = writeln!(out, "separators = {}", quoted(&self.separators));
         if !self.bounds.is_open() {
             out.push_str("\n[edits]\n");
             write_bounds(&mut out, self.bounds);
         }
         if self.protect != Protect::default() {
-            let _ = writeln!(out, "\n[protect]\nwords = {}", list(&self.protect.words));
-            let _ = writeln!(out, "patterns = {}", list(&self.protect.patterns));
+            let _ = writeln!(out, "\n[protect]\nwords = {}", listed(&self.protect.words));
+            let _ = writeln!(out, "patterns = {}", listed(&self.protect.patterns));
         }
         for one in &self.operations {
             let _ = writeln!(out, "\n[{}]\np = {:?}", one.kind, one.p);
@@ -201,12 +203,12 @@ impl Recipe {
             match &one.table {
                 None => {}
                 Some(Source::BuiltIn(name)) => {
-                    let _ = writeln!(out, "table = {}", text(name));
+                    let _ = writeln!(out, "table = {}", quoted(name));
                 }
                 Some(Source::Own(table)) => {
                     let _ = writeln!(out, "[{}.pairs]", one.kind);
                     for (from, to) in &table.0 {
-                        let _ = writeln!(out, "{} = {}", key(from), list(to));
+                        let _ = writeln!(out, "{} = {}", quoted(from), listed(to));
                     }
                 }
             }
@@ -273,14 +275,26 @@ impl Recipe {
     }
 }
 
-/// A text as a key in quotes.
-fn key(text: &str) -> String {
-    let mut key = toml::Value::from(text).to_string();
-    // A key is written on one line, where a value with line ends may not be.
-    if key.starts_with("\"\"\"") || key.starts_with("'''") {
-        key = format!("{text:?}");
+/// A text in quotes, on one line: a value or a key.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => {
+                // Writing to a string does not fail.
+                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            }
+            c => out.push(c),
+        }
     }
-    key
+    out.push('"');
+    out
+}
+
+fn listed(texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+    format!("[{}]", quoted.join(", "))
 }
 
 fn write_bounds(out: &mut String, bounds: Bounds) {

@@ -86,7 +86,7 @@ impl<C: Clusters> Row<'_, C> {
         planned.map(|(_, planned)| planned)
     }
 
-    #[inline]
+    #[inline(always)]
     fn character(&self, kind: Kind, at: usize) -> Option<(usize, Planned)> {
         let number = self.key.number(Purpose::Detail(kind), at as u64);
         let site = Site {

@@ -46,9 +46,14 @@ impl Separators {
         let mut last = 1;
         for (block, bytes) in text.chunks(64).enumerate() {
             let mut separators = u64::MAX.checked_shl(bytes.len() as u32).unwrap_or(0);
-            for (at, byte) in bytes.iter().enumerate() {
-                separators |= u64::from(self.ascii[usize::from(byte & 127)]) << at;
+            let (eights, rest) = bytes.as_chunks::<8>();
+            for (at, eight) in eights.iter().enumerate() {
+                separators |= self.bits(eight) << (8 * at);
             }
+            separators |= self
+                .bits(rest)
+                .checked_shl(8 * eights.len() as u32)
+                .unwrap_or(0);
             let mut edges = separators ^ (separators << 1 | last);
             last = separators >> 63;
             while edges != 0 {
@@ -64,6 +69,17 @@ impl Separators {
         if last == 0 {
             words.push(of_bytes(start, text.len()));
         }
+    }
+
+    /// A bit for each of at most 64 bytes of ASCII that separates words.
+    #[inline(always)]
+    fn bits(&self, bytes: &[u8]) -> u64 {
+        let bit = |(at, byte): (usize, &u8)| u64::from(self.ascii[usize::from(byte & 127)]) << at;
+        bytes
+            .iter()
+            .enumerate()
+            .map(bit)
+            .fold(0, |bits, bit| bits | bit)
     }
 
     fn split_clusters(&self, text: &str, clusters: &impl Clusters, words: &mut Vec<Word>) {

@@ -1,5 +1,6 @@
 //! The user's own errors, found word by word.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
 
@@ -56,7 +57,8 @@ impl Errors {
     ) -> Option<(Range<usize>, &[u32], Case)> {
         let whole = &spot.text[range.clone()];
         let bare = whole.trim_matches(|c: char| !c.is_alphanumeric());
-        [whole, bare].into_iter().find_map(|written| {
+        let bare = Some(bare).filter(|bare| bare.len() < whole.len());
+        std::iter::once(whole).chain(bare).find_map(|written| {
             let (places, case) = self.look_up(written)?;
             // Both are parts of the text: their addresses say where.
             let start = range.start + (written.as_ptr() as usize - whole.as_ptr() as usize);
@@ -86,7 +88,25 @@ impl Errors {
             (true, true) => Case::Upper,
             (true, false) => Case::Title,
         };
-        let places = self.wrong.get(written.to_lowercase().as_str())?;
+        let mut memory = [0; 64];
+        let small = in_small_letters(written, *self.lengths.end(), &mut memory)?;
+        let places = self.wrong.get(&*small)?;
         Some((places, case))
     }
+}
+
+/// A text in small letters, in the memory given where it fits; nothing if it has more than `most` bytes.
+fn in_small_letters<'a>(text: &str, most: usize, memory: &'a mut [u8; 64]) -> Option<Cow<'a, str>> {
+    let small = || text.chars().flat_map(char::to_lowercase);
+    let mut used = 0;
+    for c in small() {
+        let start = used;
+        used += c.len_utf8();
+        match memory.get_mut(start..used) {
+            _ if used > most => return None,
+            Some(room) => c.encode_utf8(room),
+            None => return Some(Cow::Owned(small().collect())),
+        };
+    }
+    std::str::from_utf8(&memory[..used]).ok().map(Cow::Borrowed)
 }

@@ -86,6 +86,7 @@ impl Operations {
     ///
     /// One `match` for all of them: which way it goes is random, and each such branch costs as much as
     /// what is done behind it.
+    #[inline(always)]
     pub(crate) fn character<C: Clusters>(
         &self,
         kind: Kind,
