@@ -47,9 +47,11 @@ def write_rows(rows, path):
 
 def run(binary, rows, folder, threads, *flags):
     """Seconds of the process, and its own summary."""
+    for old in folder.glob("out.npy*"):
+        old.unlink()
     summary = folder / "summary.json"
     command = [binary, "augment", rows, "--recipe", RECIPE, "--seed", "7", "--tokenize", "characters", "--width", WIDTH,
-               "-o", folder / "out.npy", "--restart", "--quiet", "--threads", str(threads), "--summary-json", summary]
+               "-o", folder / "out.npy", "--quiet", "--threads", str(threads), "--summary-json", summary]
     started = time.perf_counter()
     subprocess.run([str(word) for word in [*command, *flags]], check=True)
     return time.perf_counter() - started, json.loads(summary.read_text())

@@ -69,8 +69,10 @@ def encode_batch(options, rows, path):
 
 
 def batchwright(options, rows, path):
+    for old in path.parent.glob(path.name + "*"):
+        old.unlink()
     command = [options.batchwright, "tokenize", rows, "--tokenize", options.tokenizer, "--width", str(options.width),
-               "-o", path, "--restart", "--quiet"]
+               "-o", path, "--quiet"]
     started = time.perf_counter()
     subprocess.run([str(word) for word in command], check=True)
     return {"whole": time.perf_counter() - started}

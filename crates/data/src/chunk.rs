@@ -248,7 +248,7 @@ impl CarriedColumns {
             json: self
                 .json
                 .as_ref()
-                .map(|kinds| places.iter().map(|&at| kinds[at].clone()).collect()),
+                .map(|kinds| places.iter().map(|&at| kinds[at]).collect()),
         }
     }
 

@@ -559,7 +559,11 @@ mod tests {
             code: RowError::MISSING_VALUE,
             message: format!("row {row}"),
         };
-        let bad: &[_] = if row % 3 == 0 { &[(0, error)] } else { &[] };
+        let bad: &[_] = if row.is_multiple_of(3) {
+            &[(0, error)]
+        } else {
+            &[]
+        };
         job.write(&[row as u8; 6], bad).unwrap();
     }
 
