@@ -93,7 +93,9 @@ impl Array<'_> {
         let (threads, interrupt) = (self.rows.plan.threads, self.rows.interrupt);
         let ended = match from {
             From::Blocks(input) => {
-                let mut blocks = input.blocks();
+                // Blocks of text whose rows of the array are about as many bytes, however wide.
+                let share = per_row * self.width.div_ceil(USUAL_WIDTH);
+                let mut blocks = input.blocks(share);
                 let next = |block: &mut Block| {
                     clock.time(Stage::Read, || {
                         loop {
@@ -211,6 +213,9 @@ impl Array<'_> {
         }
     }
 }
+
+/// Tokens of a row for which blocks have their usual size.
+const USUAL_WIDTH: usize = 128;
 
 const CHANGED: &str = "the input has changed while it was read";
 

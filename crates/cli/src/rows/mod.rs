@@ -57,7 +57,7 @@ use survey::{Looked, Survey, Wanted};
 use tally::Tally;
 use tokens::{ModelTokens, Tokens};
 
-/// A width that is found is at most this; one long row must not widen millions.
+/// Rows are at most so wide; one long row must not widen millions.
 const WIDEST: usize = 8_192;
 
 /// Runs `batchwright tokenize`.

@@ -123,11 +123,14 @@ impl RowsPlan {
             false => Counting::Totals,
         };
         let recipe = recipe(&args.edits.recipe)?;
+        let edits = edits(&args.edits, &recipe, counting)?;
+        // As many rows of the output at once as without copies.
+        input.chunk_rows = (input.chunk_rows / edits.per_row()).max(1);
         let options = options(&args.edits, &recipe);
         let plan = Self {
             command: "augment",
             input,
-            edits: Some(edits(&args.edits, &recipe, counting)?),
+            edits: Some(edits),
             recipe: Some(recipe),
             spans_column,
             tokens,
@@ -257,9 +260,13 @@ impl TokensPlan {
                 TokensOf::Model(model.to_owned(), network)
             }
         };
+        let width = args.width.map(NonZeroUsize::get);
+        if let Some(width) = width.filter(|width| *width > super::WIDEST) {
+            bail!("--width is {width}; it is at most {}", super::WIDEST);
+        }
         Ok(Some(Self {
             of,
-            width: args.width.map(NonZeroUsize::get),
+            width,
             dtype: args.dtype,
         }))
     }
@@ -353,7 +360,7 @@ fn recipe(words: &str) -> anyhow::Result<Recipe> {
 
 fn edits(args: &EditArgs, recipe: &Recipe, counting: Counting) -> anyhow::Result<Edits> {
     /// More are written by running with other seeds.
-    const MOST_COPIES: u32 = 10_000;
+    const MOST_COPIES: u32 = 1_000;
     if args.copies > MOST_COPIES {
         bail!("--copies is {}; it is at most {MOST_COPIES}", args.copies);
     }

@@ -429,7 +429,11 @@ fn what_contradicts_itself_is_refused_with_the_remedy() {
         .collect();
     place.write("many.txt", many);
     let mut table = testing::CaseTable::new("errors say what to do");
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 17] = [
+        (
+            &["tokenize", "in.txt", "--width", "99999999", "-o", "a.npy"],
+            "at most 8192",
+        ),
         (&["tokenize", "in.txt"], "name one with -o"),
         (
             &["tokenize", "no.txt", "-o", "a.npy"],

@@ -22,6 +22,9 @@ use crate::{Compression, DataError, Format};
 /// it stay in a core's cache.
 const BLOCK: usize = 256 << 10;
 
+/// Smaller ones cost more to read than to work on.
+const LEAST_BLOCK: usize = 4 << 10;
+
 /// Files that may be plain.
 #[derive(Clone, Debug)]
 pub struct PlainText {
@@ -104,10 +107,12 @@ impl PlainText {
         }))
     }
 
-    /// The blocks from the first row on.
+    /// The blocks from the first row on, a `share` of the usual size each: for programs that make much of
+    /// little text.
     #[must_use]
-    pub fn blocks(&self) -> Blocks {
+    pub fn blocks(&self, share: usize) -> Blocks {
         Blocks {
+            block: (BLOCK / share.max(1)).max(LEAST_BLOCK),
             input: self.clone(),
             next_file: 0,
             current: None,
@@ -168,6 +173,8 @@ fn plain_file(file: &InputFile, delimiter: Option<u8>) -> Result<Option<PlainFil
 #[derive(Debug)]
 pub struct Blocks {
     input: PlainText,
+    /// Bytes that are read at once.
+    block: usize,
     next_file: usize,
     current: Option<File>,
     /// The beginning of the row at which the last block was cut.
@@ -192,7 +199,7 @@ impl Blocks {
             let mut searched = 0;
             let ended = loop {
                 let read = self.read(&mut block.bytes)?;
-                if read < BLOCK {
+                if read < self.block {
                     break true;
                 }
                 if let Some(end) = memrchr(b'\n', &block.bytes[searched..]) {
@@ -238,8 +245,8 @@ impl Blocks {
         let Some(file) = &self.current else {
             return Ok(0);
         };
-        bytes.reserve(BLOCK);
-        let read = file.take(BLOCK as u64).read_to_end(bytes);
+        bytes.reserve(self.block);
+        let read = file.take(self.block as u64).read_to_end(bytes);
         let read = read.map_err(|error| DataError::Read {
             file: self.input.files[self.next_file - 1].name.to_string(),
             place: format!("row {}", self.rows + 1),
@@ -340,8 +347,14 @@ mod tests {
 
     /// The rows by blocks, or `None` where these are not plain.
     fn by_blocks(paths: &[PathBuf]) -> Option<Vec<String>> {
+        let found = by_share(paths, 1);
+        assert_eq!(by_share(paths, 1_000), found);
+        found
+    }
+
+    fn by_share(paths: &[PathBuf], share: usize) -> Option<Vec<String>> {
         let source = Source::open(&spec(paths)).unwrap();
-        let mut blocks = source.plain_text().unwrap()?.blocks();
+        let mut blocks = source.plain_text().unwrap()?.blocks(share);
         let mut block = Block::default();
         let mut found = Vec::new();
         loop {
