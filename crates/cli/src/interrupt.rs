@@ -34,6 +34,12 @@ impl Interrupt {
         Ok(Self(signals))
     }
 
+    /// One that never comes.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        Self(Arc::default())
+    }
+
     /// Whether a signal has come.
     pub(crate) fn came(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0

@@ -15,6 +15,7 @@ mod load_test;
 mod models;
 mod plan;
 mod quantize;
+mod rows;
 mod serve;
 mod table;
 
@@ -63,6 +64,8 @@ fn run(line: CommandLine, typed: Typed, console: &Console) -> anyhow::Result<End
         Command::Classify(args) => return job(Some(Task::Classify), args, typed),
         Command::Rerank(args) => return job(Some(Task::Rerank), args, typed),
         Command::Tag(args) => return job(Some(Task::Tag), args, typed),
+        Command::Tokenize(args) => return rows::tokenize(*args, &general, console),
+        Command::Augment(args) => return rows::augment(*args, &general, console),
         Command::Bench(args) => bench::run(&args, &general, &typed, console)?,
         Command::Serve(args) => serve::run(&args, &general, &typed, console)?,
         Command::Quantize(args) => quantize::run(&args, &general, console)?,

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::Field;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, RecordBatch, UInt64Array};
+use arrow_schema::{ArrowError, DataType, Field};
+use arrow_select::take::take_record_batch;
 
-use crate::json_row::JsonRow;
+use crate::json_row::{JsonRow, decode};
 use crate::row::{Place, RowError, RowText, Within};
+use crate::sink::cells::write_json;
 use crate::survey::JsonKind;
 
 /// A run of consecutive rows of the input.
@@ -35,11 +38,109 @@ impl Chunk {
         self.rows.is_empty()
     }
 
+    /// Every row `times` times, one after the other; `first_row` counts likewise.
+    ///
+    /// # Errors
+    /// Arrow's, where a column of text becomes larger than its offsets can tell.
+    pub fn repeat(self, times: usize) -> Result<Chunk, ArrowError> {
+        if times == 1 {
+            return Ok(self);
+        }
+        let rows = self.rows.len();
+        let each = |at: usize| std::iter::repeat_n(at, times);
+        let carried = match self.carried {
+            Carried::Table(batch) => {
+                let indices: UInt64Array = (0..rows).flat_map(each).map(|at| at as u64).collect();
+                Carried::Table(taken(&batch, &indices)?)
+            }
+            Carried::Json(lines) => Carried::Json(
+                lines
+                    .into_iter()
+                    .flat_map(|line| std::iter::repeat_n(line, times))
+                    .collect(),
+            ),
+        };
+        Ok(Chunk {
+            first_row: self.first_row * times as u64,
+            rows: self
+                .rows
+                .into_iter()
+                .flat_map(|row| std::iter::repeat_n(row, times))
+                .collect(),
+            carried,
+            places: Places {
+                times: self.places.times * times,
+                ..self.places
+            },
+        })
+    }
+
+    /// Leaves out the first `count` rows.
+    pub fn drop_first(&mut self, count: usize) {
+        let count = count.min(self.rows.len());
+        self.first_row += count as u64;
+        self.rows.drain(..count);
+        match &mut self.carried {
+            Carried::Table(batch) => *batch = batch.slice(count, batch.num_rows() - count),
+            Carried::Json(lines) => drop(lines.drain(..count)),
+        }
+        self.places.dropped += count;
+    }
+
+    /// Takes a column out of those that pass through, each value as JSON: text that is none stays text.
+    /// `None` for the column where there is none of that name, and for values that are null.
+    pub fn take_column(&mut self, name: &str) -> Option<Vec<Option<String>>> {
+        match &mut self.carried {
+            Carried::Table(batch) => {
+                let (at, _) = batch.schema_ref().column_with_name(name)?;
+                let column = batch.remove_column(at);
+                Some((0..column.len()).map(|row| as_json(&column, row)).collect())
+            }
+            Carried::Json(lines) => {
+                let take = |line: &mut Option<JsonRow>| {
+                    let line = line.as_mut()?;
+                    let raw = line.get(name)?;
+                    let value = match decode(raw) {
+                        Some(text) => text.into_owned(),
+                        None => raw.to_owned(),
+                    };
+                    line.retain(|key| key != name);
+                    (value != "null").then_some(value)
+                };
+                Some(lines.iter_mut().map(take).collect())
+            }
+        }
+    }
+
     /// Where row `index` of this chunk stood, for messages.
     #[must_use]
     pub fn place(&self, index: usize) -> Place {
         self.places.place(self.first_row, index)
     }
+}
+
+fn taken(batch: &RecordBatch, indices: &UInt64Array) -> Result<RecordBatch, ArrowError> {
+    if batch.num_columns() > 0 {
+        return take_record_batch(batch, indices);
+    }
+    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(indices.len()));
+    RecordBatch::try_new_with_options(batch.schema(), Vec::new(), &options)
+}
+
+fn as_json(column: &dyn Array, row: usize) -> Option<String> {
+    if column.is_null(row) {
+        return None;
+    }
+    Some(match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
+        DataType::LargeUtf8 => column.as_string::<i64>().value(row).to_owned(),
+        DataType::Utf8View => column.as_string_view().value(row).to_owned(),
+        _ => {
+            let mut json = Vec::new();
+            write_json(column, row, &mut json);
+            String::from_utf8_lossy(&json).into_owned()
+        }
+    })
 }
 
 /// The columns that pass through a job untouched.
@@ -52,11 +153,26 @@ pub enum Carried {
 }
 
 /// Where each row of a chunk stood.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Places {
     /// The first row of the chunk that comes from this file, and the file.
     files: Vec<(usize, Arc<str>)>,
     within: Vec<Within>,
+    /// How many rows of the chunk stand for each row of the input.
+    times: usize,
+    /// Rows that were left out at the chunk's beginning.
+    dropped: usize,
+}
+
+impl Default for Places {
+    fn default() -> Places {
+        Places {
+            files: Vec::new(),
+            within: Vec::new(),
+            times: 1,
+            dropped: 0,
+        }
+    }
 }
 
 impl Places {
@@ -73,6 +189,8 @@ impl Places {
     }
 
     fn place(&self, first_row: u64, index: usize) -> Place {
+        let first_row = (first_row - self.dropped as u64) / self.times as u64;
+        let index = (self.dropped + index) / self.times;
         let file = self.files.iter().rev().find(|(first, _)| *first <= index);
         Place {
             row: first_row + index as u64 + 1,
@@ -120,6 +238,20 @@ impl CarriedColumns {
         }
     }
 
+    /// The same without the column of this name.
+    #[must_use]
+    pub fn without(&self, name: &str) -> CarriedColumns {
+        let kept = |at: &usize| self.fields[*at].name() != name;
+        let places: Vec<usize> = (0..self.fields.len()).filter(kept).collect();
+        CarriedColumns {
+            fields: places.iter().map(|&at| self.fields[at].clone()).collect(),
+            json: self
+                .json
+                .as_ref()
+                .map(|kinds| places.iter().map(|&at| kinds[at]).collect()),
+        }
+    }
+
     /// Name and Arrow type of each column, in order.
     #[must_use]
     pub fn fields(&self) -> &[Field] {
@@ -134,7 +266,58 @@ impl CarriedColumns {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::StringArray;
+
     use super::*;
+
+    fn chunk(carried: Carried) -> Chunk {
+        let file: Arc<str> = "a.csv".into();
+        let mut places = Places::default();
+        let rows = ["a", "b", "c"].map(|text| {
+            places.push(&file, Within::Line(text.as_bytes()[0].into()));
+            Ok(RowText {
+                text: text.into(),
+                pair: None,
+            })
+        });
+        Chunk {
+            first_row: 10,
+            rows: rows.into(),
+            carried,
+            places,
+        }
+    }
+
+    /// A copy would have the columns of another row, or be looked for in another place.
+    #[test]
+    fn copies_stand_beside_their_rows() {
+        let names: arrow_array::ArrayRef = Arc::new(StringArray::from(vec!["x", "y", "z"]));
+        let batch = RecordBatch::try_from_iter([("n", names)]).unwrap();
+        let lines = ["x", "y", "z"].map(|n| JsonRow::parse(&format!("{{\"n\":{n:?}}}")).ok());
+        for carried in [Carried::Table(batch), Carried::Json(lines.into())] {
+            let mut chunk = chunk(carried).repeat(2).unwrap();
+            chunk.drop_first(3);
+            assert_eq!((chunk.first_row, chunk.len()), (23, 3));
+            let texts = chunk
+                .rows
+                .iter()
+                .map(|row| row.as_ref().unwrap().text.as_str());
+            assert_eq!(texts.collect::<String>(), "bcc");
+            assert_eq!(chunk.place(0).to_string(), "row 12 (a.csv line 98)");
+            assert_eq!(chunk.place(2).to_string(), "row 13 (a.csv line 99)");
+            let taken = chunk.take_column("n").unwrap();
+            let taken: Vec<&str> = taken.iter().map(|n| n.as_deref().unwrap()).collect();
+            assert_eq!(taken, ["y", "z", "z"]);
+            match chunk.carried {
+                Carried::Table(batch) => {
+                    assert_eq!((batch.num_columns(), batch.num_rows()), (0, 3))
+                }
+                Carried::Json(lines) => {
+                    assert!(lines.iter().flatten().all(|line| line.get("n").is_none()));
+                }
+            }
+        }
+    }
 
     /// An error would be looked for in the wrong file.
     #[test]

@@ -19,6 +19,8 @@ pub enum Format {
     Parquet,
     /// One text a line. For reading only.
     Lines,
+    /// Apache Arrow's IPC file. For writing only.
+    Arrow,
 }
 
 /// How a file's bytes are packed.
@@ -42,6 +44,8 @@ const EXTENSIONS: &[(&str, Format)] = &[
     ("parquet", Format::Parquet),
     ("pq", Format::Parquet),
     ("txt", Format::Lines),
+    ("arrow", Format::Arrow),
+    ("feather", Format::Arrow),
 ];
 
 /// Extension, compression.
@@ -49,7 +53,17 @@ const PACKINGS: &[(&str, Compression)] = &[("gz", Compression::Gzip), ("zst", Co
 
 impl Format {
     /// Every format.
-    pub const ALL: [Format; 5] = [
+    pub const ALL: [Format; 6] = [
+        Format::Csv,
+        Format::Tsv,
+        Format::Jsonl,
+        Format::Parquet,
+        Format::Lines,
+        Format::Arrow,
+    ];
+
+    /// Those that are read.
+    pub const READABLE: [Format; 5] = [
         Format::Csv,
         Format::Tsv,
         Format::Jsonl,
@@ -58,7 +72,13 @@ impl Format {
     ];
 
     /// Those that can hold answers.
-    pub const WRITABLE: [Format; 4] = [Format::Jsonl, Format::Csv, Format::Tsv, Format::Parquet];
+    pub const WRITABLE: [Format; 5] = [
+        Format::Jsonl,
+        Format::Csv,
+        Format::Tsv,
+        Format::Parquet,
+        Format::Arrow,
+    ];
 
     /// The extensions that name the format, the usual one first.
     pub fn extensions(self) -> impl Iterator<Item = &'static str> {
@@ -68,7 +88,7 @@ impl Format {
             .map(|(extension, _)| *extension)
     }
 
-    /// The extensions to write, for messages: `.jsonl, .csv, .tsv or .parquet`.
+    /// The extensions to write, for messages: `.jsonl, .csv, .tsv, .parquet or .arrow`.
     fn writable_extensions() -> String {
         let mut names: Vec<String> = Format::WRITABLE
             .iter()
@@ -88,6 +108,7 @@ impl Format {
             Format::Jsonl => "jsonl",
             Format::Parquet => "parquet",
             Format::Lines => "lines",
+            Format::Arrow => "arrow",
         }
     }
 
@@ -101,6 +122,7 @@ impl Format {
     pub(crate) fn known_extensions() -> String {
         let names: Vec<String> = EXTENSIONS
             .iter()
+            .filter(|(_, format)| Format::READABLE.contains(format))
             .map(|(name, _)| format!(".{name}"))
             .collect();
         format!(
@@ -169,6 +191,9 @@ impl SinkFormat {
                 "plain lines cannot hold answers; write {}",
                 Format::writable_extensions()
             )),
+            (Format::Arrow, Compression::Gzip | Compression::Zstd) => {
+                refuse("a packed Arrow file cannot be mapped; leave .gz or .zst away".to_owned())
+            }
             (Format::Parquet, Compression::Gzip | Compression::Zstd) => {
                 refuse("Parquet packs its own pages; leave .gz or .zst away".to_owned())
             }
@@ -289,7 +314,7 @@ mod tests {
     /// An answer would be written into a format that has no place for it.
     #[test]
     fn impossible_outputs_are_refused() {
-        for name in ["a.txt", "a.parquet.gz", "a.xlsx", "a"] {
+        for name in ["a.txt", "a.parquet.gz", "a.arrow.zst", "a.xlsx", "a"] {
             let error = SinkFormat::of_path(Path::new(name)).unwrap_err();
             assert!(error.to_string().starts_with(name), "{name}: {error}");
         }
@@ -308,7 +333,7 @@ mod tests {
             "xml"
                 .parse::<Format>()
                 .unwrap_err()
-                .contains("csv, tsv, jsonl, parquet, lines")
+                .contains("csv, tsv, jsonl, parquet, lines, arrow")
         );
     }
 }

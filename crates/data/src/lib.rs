@@ -8,6 +8,8 @@
 //! * [`Job`] writes JSON Lines, CSV, TSV and Parquet. Killed at any moment and begun again, it goes
 //!   on where it was, and its output has the same bytes as if nothing had happened.
 //!
+//! * [`ArrayJob`] writes arrays of numbers (`.npy`) under the same promise, without a cost for each row.
+//!
 //! It knows no model: answers are Arrow columns, made by whoever calls.
 //!
 //! # What it promises
@@ -130,9 +132,13 @@ pub use error::DataError;
 pub use format::{Compression, Format, SinkFormat};
 pub use guard::is_guarded;
 pub use job::{
-    Begun, INPUT_FINGERPRINT, Job, JobSpec, JobSummary, Output, Restart, Written, is_stream,
+    ArrayBegun, ArrayJob, ArraySpec, Begun, Element, INPUT_FINGERPRINT, Job, JobSpec, JobSummary,
+    Output, Restart, Written, is_stream,
 };
 pub use json_row::JsonRow;
 pub use row::{Place, RowError, RowText, Within};
 pub use sink::{AnswerColumns, ERROR_COLUMN};
-pub use source::{ColumnChoice, InputLimits, InputProgress, InputSpec, Source, SurveyDepth};
+pub use source::{
+    Block, BlockFacts, Blocks, ColumnChoice, Filled, InputLimits, InputProgress, InputSpec,
+    Lengths, PlainText, Source, SurveyDepth, rows as block_rows,
+};

@@ -35,6 +35,19 @@ impl Drop for GivesMemoryBack {
     }
 }
 
+impl MemoryStats {
+    /// What is known of the process alone, without any model.
+    #[must_use]
+    pub fn of_process() -> MemoryStats {
+        let resident = Resident::read();
+        MemoryStats {
+            resident_bytes: resident.now_bytes,
+            peak_resident_bytes: resident.peak_bytes,
+            ..MemoryStats::default()
+        }
+    }
+}
+
 impl Core {
     pub(crate) fn memory_stats(&self) -> MemoryStats {
         let resident = Resident::read();

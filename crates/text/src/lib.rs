@@ -1,10 +1,12 @@
-//! Tokenising for transformer models: encoding, truncation, prompts, character offsets, entities.
+//! Tokenising for transformer models: encoding, truncation, prompts, character offsets, entities; and
+//! editing texts at random, for training on them ([`augment`]).
 //!
 //! What it is: a Hugging Face `tokenizer.json` (read by the `tokenizers` crate) behind an interface
 //! that gives what an encoder needs, token for token as transformers does: ids and type ids, cut to
 //! the model's limit at either end, pairs cut longest first, never padded; and on request where each
 //! token stands in the text, in characters. And the way back for token classification: logits to
-//! named spans of the text ([`entities`]).
+//! named spans of the text ([`entities`]). Besides, characters as tokens ([`characters`]), for models that
+//! are trained on them.
 //!
 //! What it is not: a trainer of tokenizers, or a decoder from ids to text; it knows no network, and
 //! it starts no threads. A [`Tokenizer`] is shared by reference between as many as there are.
@@ -29,6 +31,8 @@
 //! Whatever the file says of padding and truncation is overridden: the model's own configuration
 //! decides the limit, and rows are packed, not padded.
 
+pub mod augment;
+pub mod characters;
 mod encoded;
 pub mod entities;
 mod error;

@@ -33,6 +33,7 @@ pub struct Tokenizer {
     locality: Locality,
     limits: Limits,
     fingerprint: [u8; 32],
+    pad: Option<u32>,
 }
 
 /// The tokens of one text, before special tokens.
@@ -73,6 +74,7 @@ impl Tokenizer {
             }
         };
         let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(malformed(path))?;
+        let pad = padding(&inner);
         inner
             .with_padding(None)
             .with_truncation(None)
@@ -105,6 +107,7 @@ impl Tokenizer {
             wordpiece: WordPiece::of(&inner, post.as_ref(), &bytes),
             limits,
             fingerprint: *blake3::hash(&bytes).as_bytes(),
+            pad,
             inner,
             post,
         })
@@ -196,10 +199,23 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// The id of padding: the file's own, else that of `[PAD]` or `<pad>`; `None` where it has neither.
+    #[must_use]
+    pub fn pad_id(&self) -> Option<u32> {
+        self.pad
+    }
+
     /// How many different ids there are, added tokens included.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
+    }
+
+    /// One more than the greatest id; more than there are ids where some are left out.
+    #[must_use]
+    pub fn id_bound(&self) -> usize {
+        let vocabulary = self.inner.get_vocab(true);
+        vocabulary.values().max().map_or(0, |id| *id as usize + 1)
     }
 
     /// The model's limit.
@@ -361,6 +377,14 @@ impl<'a> Job<'a> {
             },
         }
     }
+}
+
+fn padding(tokenizer: &tokenizers::Tokenizer) -> Option<u32> {
+    let own = tokenizer.get_padding().map(|padding| padding.pad_id);
+    own.or_else(|| {
+        let names = ["[PAD]", "<pad>", "<PAD>"];
+        names.iter().find_map(|name| tokenizer.token_to_id(name))
+    })
 }
 
 fn refused(error: tokenizers::Error) -> TextError {

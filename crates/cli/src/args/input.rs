@@ -20,6 +20,6 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) pair_column: Option<String>,
     /// Format of the input where its name does not tell
-    #[arg(long, value_name = "FORMAT", value_parser = super::format(&Format::ALL))]
+    #[arg(long, value_name = "FORMAT", value_parser = super::format(&Format::READABLE))]
     pub(crate) input_format: Option<Format>,
 }

@@ -48,7 +48,7 @@ pub(crate) struct TextArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) text_column: Option<String>,
     /// Format of the input where its name does not tell
-    #[arg(long, value_name = "FORMAT", value_parser = super::format(&Format::ALL))]
+    #[arg(long, value_name = "FORMAT", value_parser = super::format(&Format::READABLE))]
     pub(crate) input_format: Option<Format>,
     /// Rows to ask about: the first of the input, again and again
     #[arg(long, value_name = "N", default_value = "10000", value_parser = super::count)]

@@ -5,6 +5,7 @@
 
 mod answer;
 mod applies;
+mod augment;
 mod bench;
 mod cache;
 mod examples;
@@ -14,9 +15,11 @@ mod load_test;
 mod model;
 mod output;
 mod quantize;
+mod rows;
 mod serve;
 mod size;
 mod speed;
+mod tokenize;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -29,6 +32,7 @@ use data::Format;
 
 pub(crate) use answer::{AnswerArgs, VectorType};
 pub(crate) use applies::Typed;
+pub(crate) use augment::{AugmentArgs, EditArgs};
 pub(crate) use bench::BenchArgs;
 pub(crate) use cache::{CacheAction, CacheArgs, CacheCommand};
 pub(crate) use input::InputArgs;
@@ -38,9 +42,11 @@ pub(crate) use model::{
 };
 pub(crate) use output::{OnError, OutputArgs};
 pub(crate) use quantize::{CheckArgs, QuantizeArgs};
+pub(crate) use rows::{IdType, RowsInputArgs, RowsOutputArgs, TokenArgs};
 pub(crate) use serve::{LimitArgs, LogFormat, LogLevel, OperationArgs, ServeArgs};
 pub(crate) use size::ByteSize;
 pub(crate) use speed::SpeedArgs;
+pub(crate) use tokenize::TokenizeArgs;
 
 /// Runs transformer text encoders over files: as fast as the processor allows, losing nothing.
 #[derive(Debug, Parser)]
@@ -87,6 +93,12 @@ pub(crate) enum Command {
     /// Find named spans in texts
     #[command(after_help = examples::TAG)]
     Tag(JobArgs),
+    /// Turn texts into token ids: characters, or any model's tokens
+    #[command(after_help = tokenize::EXAMPLES)]
+    Tokenize(Box<TokenizeArgs>),
+    /// Misspell and shuffle texts by a recipe, as training data: seeded, with labels that follow
+    #[command(after_help = augment::EXAMPLES)]
+    Augment(Box<AugmentArgs>),
     /// Measure a model on your own texts: which batches, how many threads, what a cache gives
     #[command(after_help = bench::EXAMPLES)]
     Bench(Box<BenchArgs>),

@@ -9,8 +9,8 @@ use data::Format;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// File to write; its extension tells the format: .jsonl, .csv, .tsv (also with .gz or .zst) or
-    /// .parquet. Without it JSON Lines go to standard output
+    /// File to write; its extension tells the format: .jsonl, .csv, .tsv (also with .gz or .zst),
+    /// .parquet or .arrow. Without it JSON Lines go to standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Format of the output where its name does not tell

@@ -187,6 +187,7 @@ pub(super) mod tests {
                 system: "linux x86_64".into(),
             },
             rows: 2_000,
+            cut_short: false,
             tokens: 22_000,
             peak_gflops: 199.2,
             single: Latency {

@@ -7,8 +7,8 @@
 
 mod columns;
 mod identity;
-mod progress;
-mod reader;
+pub(crate) mod progress;
+pub(crate) mod reader;
 mod running;
 mod stages;
 mod summary;

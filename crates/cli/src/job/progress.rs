@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use batchwright::{Progress, ProgressHandle};
+use batchwright::Progress;
 use data::InputProgress;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -20,7 +20,7 @@ const BETWEEN_FRAMES: Duration = Duration::from_millis(200);
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// Shows the progress of a run until it is stopped.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     errors: Arc<AtomicU64>,
     stop: Sender<()>,
     thread: Option<JoinHandle<()>>,
@@ -28,14 +28,14 @@ pub(super) struct Watch {
 }
 
 /// Where the figures come from.
-pub(super) struct Sources {
-    pub(super) run: ProgressHandle,
-    pub(super) reading: Arc<Reading>,
-    pub(super) input: InputProgress,
+pub(crate) struct Sources {
+    pub(crate) run: Box<dyn Fn() -> Progress + Send>,
+    pub(crate) reading: Arc<Reading>,
+    pub(crate) input: InputProgress,
     /// Rows of the whole input, where that is known.
-    pub(super) total: Option<u64>,
+    pub(crate) total: Option<u64>,
     /// Rows that an earlier process has written.
-    pub(super) before: u64,
+    pub(crate) before: u64,
 }
 
 /// One look at a run.
@@ -57,7 +57,7 @@ enum Total {
 }
 
 impl Watch {
-    pub(super) fn start(console: &Console, sources: Sources) -> Self {
+    pub(crate) fn start(console: &Console, sources: Sources) -> Self {
         let errors = Arc::new(AtomicU64::new(0));
         let (stop, stopped) = channel();
         let (shown, counted) = (console.clone(), Arc::clone(&errors));
@@ -79,12 +79,12 @@ impl Watch {
     }
 
     /// Tells how many rows carry an error so far.
-    pub(super) fn errors(&self, errors: u64) {
+    pub(crate) fn errors(&self, errors: u64) {
         self.errors.store(errors, Ordering::Relaxed);
     }
 
     /// Takes the bar away.
-    pub(super) fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         // The thread may have ended.
         let _ = self.stop.send(());
         if let Some(thread) = self.thread.take() {
@@ -134,7 +134,7 @@ fn tell(console: &Console, look: impl Fn() -> Look, stopped: &Receiver<()>) {
 
 impl Sources {
     fn look(&self, errors: u64) -> Look {
-        let progress = self.run.progress();
+        let progress = (self.run)();
         let read = self.before + self.reading.rows();
         Look {
             progress,
@@ -187,19 +187,23 @@ impl Look {
             Total::Unknown => format!("{} rows", count(self.rows())),
         }];
         parts.push(format!("{} rows/s", three_digits(rate)));
-        parts.push(format!(
-            "{} tokens/s",
-            three_digits(progress.tokens as f64 / seconds)
-        ));
+        if progress.tokens > 0 {
+            parts.push(format!(
+                "{} tokens/s",
+                three_digits(progress.tokens as f64 / seconds)
+            ));
+        }
         let reused = progress.cache_hits + progress.duplicates;
         if reused > 0 {
             let share = reused as f64 / progress.rows.max(1) as f64;
             parts.push(format!("cached {}", percent(share)));
         }
-        parts.push(format!(
-            "padding avoided {}",
-            percent(progress.padding_avoided)
-        ));
+        if progress.tokens > 0 {
+            parts.push(format!(
+                "padding avoided {}",
+                percent(progress.padding_avoided)
+            ));
+        }
         if self.errors > 0 {
             parts.push(format!("{} errors", count(self.errors)));
         }

@@ -11,30 +11,36 @@ use crate::plan;
 
 /// What the reading thread has done, for whoever measures or draws.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     started: Mutex<Option<Instant>>,
     rows: AtomicU64,
     ended: AtomicBool,
 }
 
 impl Reading {
-    fn start(&self) {
+    /// Notes that the first row is about to be read.
+    pub(crate) fn start(&self) {
         self.started().get_or_insert_with(Instant::now);
     }
 
+    /// Counts rows that were read.
+    pub(crate) fn count(&self, rows: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
     /// Time since the first row was about to be read; nothing before that.
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.started()
             .map_or(Duration::ZERO, |started| started.elapsed())
     }
 
     /// Rows read so far, by this run.
-    pub(super) fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
     }
 
     /// Whether there are no more rows.
-    pub(super) fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
 
@@ -58,9 +64,7 @@ pub(super) fn windows(
         };
         Some(match chunk {
             Ok(chunk) => {
-                reading
-                    .rows
-                    .fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                reading.count(chunk.len() as u64);
                 window(chunk)
             }
             Err(error) => Window {

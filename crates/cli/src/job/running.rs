@@ -59,7 +59,10 @@ impl Running<'_> {
         let watch = Watch::start(
             self.console,
             progress::Sources {
-                run: progress.clone(),
+                run: {
+                    let progress = progress.clone();
+                    Box::new(move || progress.progress())
+                },
                 reading: Arc::clone(&reading),
                 input,
                 total,

@@ -203,11 +203,14 @@ pub(crate) fn to_input(row: RowText) -> Input {
 }
 
 /// Names without the empty ones: `--keep ''` keeps no column.
-fn named(names: Vec<String>) -> Vec<String> {
+pub(crate) fn named(names: Vec<String>) -> Vec<String> {
     names.into_iter().filter(|name| !name.is_empty()).collect()
 }
 
-fn target(path: Option<PathBuf>, said: Option<Format>) -> anyhow::Result<(Target, SinkFormat)> {
+pub(crate) fn target(
+    path: Option<PathBuf>,
+    said: Option<Format>,
+) -> anyhow::Result<(Target, SinkFormat)> {
     let path = path.filter(|path| path != Path::new("-"));
     let Some(path) = path else {
         let format = match said {

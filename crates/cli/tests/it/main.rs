@@ -15,6 +15,7 @@ mod load_testing;
 mod other_commands;
 mod precision;
 mod quantizing;
+mod rows;
 mod serving;
 mod settings;
 mod tasks;

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use crate::DataError;
 use crate::chunk::Chunk;
-use crate::job::durable::{Hashing, directory_of, sync_directory, write_whole};
+use crate::job::claim::{Claim, Claimed, claim};
+use crate::job::durable::{Hashing, sync_directory, write_whole};
 use crate::job::join::{JoinError, join};
 use crate::job::journal::{Journal, ShardLine};
 use crate::job::manifest::{Finished, Layout, Manifest};
 use crate::job::parts::Parts;
-use crate::job::publish::{Place, Stage, holds, record_path, summary};
+use crate::job::publish::{Place, Stage};
 use crate::job::saved::SavedFile;
-use crate::job::spec::{JobSpec, JobSummary, Restart};
+use crate::job::spec::{JobSpec, JobSummary};
 use crate::job::{Begun, Job, Kind};
 use crate::sink::{AnswerColumns, OpenShard, Position, ShardLimits, Sink};
 
@@ -72,23 +73,6 @@ impl LeftBehind {
 
 impl FileJob {
     pub(crate) fn begin(output: &Path, sink: Sink, spec: &JobSpec) -> Result<Begun, DataError> {
-        let directory = directory_of(output);
-        if !directory.is_dir() {
-            return Err(DataError::NoOutputDirectory {
-                directory: directory.to_path_buf(),
-            });
-        }
-        if output.is_dir() {
-            return Err(DataError::OutputFormat {
-                path: output.display().to_string(),
-                reason: "it is a directory; name a file in it".to_owned(),
-            });
-        }
-        let parts = Parts::of(output);
-        let place = Place {
-            parts: &parts,
-            output,
-        };
         let limits = ShardLimits::of(spec);
         let layout = Layout {
             format: sink.format().to_string(),
@@ -97,41 +81,14 @@ impl FileJob {
             shard_bytes: limits.bytes,
         };
         let wanted = Manifest::new(layout, spec.fingerprints.clone());
-        refuse_foreign_record(output)?;
-        let begun_before = parts.directory.is_dir() && Manifest::read(&parts.manifest())?.is_some();
-        if !begun_before && spec.restart == Restart::No && output.exists() {
-            return finished_before(output, &parts, &wanted);
-        }
-        parts.refuse_foreign()?;
-        let lock = parts.lock()?;
-        if spec.restart == Restart::Yes {
-            parts.clear()?;
-        }
-        let found = Manifest::read(&parts.manifest())?;
-        let manifest = match found {
-            Some(found) => {
-                refuse_other_job(&parts, &found, &wanted)?;
-                found
-            }
-            None => {
-                parts.clear()?;
-                let mut manifest = wanted;
-                manifest.replaces = output.exists();
-                manifest.write(&parts.manifest())?;
-                // The directory of the parts is new as well, and all that is safe is in it.
-                sync_directory(directory)?;
-                manifest
-            }
+        let Claimed {
+            parts,
+            manifest,
+            lock,
+        } = match claim(output, wanted, spec.restart)? {
+            Claim::Complete(summary) => return Ok(Begun::Complete(summary)),
+            Claim::Ready(claimed) => claimed,
         };
-        if let Some(finished) = &manifest.finished {
-            match place.stage(finished) {
-                Stage::Lost => {}
-                stage => {
-                    let summary = place.publish(&manifest, finished, stage)?;
-                    return Ok(Begun::Complete(summary));
-                }
-            }
-        }
         let LeftBehind {
             journal,
             open,
@@ -279,82 +236,6 @@ impl FileJob {
         self.checkpoint = Instant::now();
         self.saved.clear()
     }
-}
-
-/// The output is there and no unfinished job: either this very job wrote it, or it is not ours.
-fn finished_before(output: &Path, parts: &Parts, wanted: &Manifest) -> Result<Begun, DataError> {
-    let exists = |why: &str| {
-        Err(DataError::OutputExists {
-            path: output.to_path_buf(),
-            why: why.to_owned(),
-        })
-    };
-    let Some(record) = Manifest::read(&record_path(output))? else {
-        return exists("and no record tells which job wrote it");
-    };
-    let Some(finished) = &record.finished else {
-        return exists("and its record is not whole");
-    };
-    let differences = record.differences(wanted);
-    if !differences.is_empty() {
-        return exists(&format!(
-            "from a job that differs: {}",
-            differences.join("; ")
-        ));
-    }
-    if !record.is_repeatable() {
-        return exists("from an earlier run over standard input");
-    }
-    if !holds(output, finished) {
-        return exists("and was changed after the job that wrote it");
-    }
-    // Killed while clearing up. What holds other files as well may be a directory of the user's.
-    if parts.directory.is_dir() && parts.refuse_foreign().is_ok() {
-        let _lock = parts.lock()?;
-        parts.tidy();
-    }
-    Ok(Begun::Complete(summary(output, finished)))
-}
-
-/// The place of the record may hold a file of the user's.
-fn refuse_foreign_record(output: &Path) -> Result<(), DataError> {
-    let record = record_path(output);
-    // It is the longest of the names beside the output: better refused now than at the end.
-    if let Err(error) = record.metadata()
-        && error.kind() == std::io::ErrorKind::InvalidFilename
-    {
-        return Err(DataError::OutputFormat {
-            path: output.display().to_string(),
-            reason: "the name is too long: a job keeps its record beside it, under this name and \
-                     `.manifest.json`; choose a shorter -o"
-                .to_owned(),
-        });
-    }
-    if record.exists() && Manifest::read(&record)?.is_none() {
-        return Err(DataError::OutputFormat {
-            path: record.display().to_string(),
-            reason: "a finished job keeps its record under this name, but another file has it; \
-                     move that away, or choose another -o"
-                .to_owned(),
-        });
-    }
-    Ok(())
-}
-
-fn refuse_other_job(parts: &Parts, found: &Manifest, wanted: &Manifest) -> Result<(), DataError> {
-    if !found.is_repeatable() {
-        return Err(DataError::NotResumable {
-            parts: parts.directory.clone(),
-        });
-    }
-    let differences = found.differences(wanted);
-    if differences.is_empty() {
-        return Ok(());
-    }
-    Err(DataError::JobDiffers {
-        parts: parts.directory.clone(),
-        differences,
-    })
 }
 
 impl fmt::Debug for FileJob {

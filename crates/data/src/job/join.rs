@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::job::durable::{Hashing, hash_file, write_whole};
 use crate::job::journal::ShardLine;
 use crate::job::parts::Parts;
-use crate::sink::join_parquet;
+use crate::sink::{join_arrow, join_parquet};
 use crate::{DataError, Format};
 
 /// Why joining failed.
@@ -37,6 +37,7 @@ pub(crate) fn join(
         let mut out = Hashing::new(io::BufWriter::with_capacity(1 << 20, file));
         match format {
             Format::Parquet => join_parquet(paths().map(File::open), &mut out)?,
+            Format::Arrow => join_arrow(paths().map(File::open), &mut out)?,
             _ => paths().try_for_each(|path| copy(&path, &mut out))?,
         }
         out.flush()?;

@@ -15,6 +15,9 @@ use crate::row::excerpt;
 /// The version of the layout of the parts. Another one is not continued.
 const VERSION: u32 = 1;
 
+/// The format of an array's manifest.
+pub(crate) const ARRAY_FORMAT: &str = "npy";
+
 /// Everything that determines the output's bytes, and the output's own facts once it is joined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
@@ -62,6 +65,11 @@ impl Manifest {
             replaces: false,
             finished: None,
         }
+    }
+
+    /// Whether the output is an array.
+    pub(crate) fn is_array(&self) -> bool {
+        self.format == ARRAY_FORMAT
     }
 
     /// Whether the input can be read again.

@@ -10,6 +10,8 @@
 //! | `00000000.part` … | complete shards, each a file of the output's format | by rename |
 //! | `shards.jsonl` | rows, bytes and BLAKE3 of each complete shard | a line appended a shard |
 //! | `open.rows` | rows of the shard in hand | appended every two seconds |
+//! | `rows` | the rows of an array so far, in place of shards | a line of `shards.jsonl` every two seconds |
+//! | `errors.jsonl` | what is wrong with rows of an array | made durable with the rows |
 //! | `joined` | the whole output, on its way to its place | at the end |
 //! | `lock` | keeps other processes out | |
 //!
@@ -24,11 +26,14 @@
 //! a shard's bytes on its rows alone. So a job that was stopped any number of times writes what
 //! one that was never stopped writes. Joining needs as much disk space again as the output.
 
+mod array_job;
+mod claim;
 mod durable;
 mod file_job;
 mod join;
 mod journal;
 mod manifest;
+mod npy;
 mod parts;
 mod publish;
 mod saved;
@@ -37,6 +42,8 @@ mod stream_job;
 
 use std::path::{Path, PathBuf};
 
+pub use array_job::{ArrayBegun, ArrayJob, ArraySpec};
+pub use npy::Element;
 pub use spec::{INPUT_FINGERPRINT, JobSpec, JobSummary, Output, Restart};
 
 use crate::chunk::Chunk;

@@ -40,6 +40,16 @@ impl Parts {
         self.directory.join("joined")
     }
 
+    /// An array on its way: its rows so far.
+    pub(crate) fn array(&self) -> PathBuf {
+        self.directory.join("rows")
+    }
+
+    /// What is wrong with rows of an array.
+    pub(crate) fn errors(&self) -> PathBuf {
+        self.directory.join("errors.jsonl")
+    }
+
     /// A complete shard.
     pub(crate) fn shard(&self, index: u64) -> PathBuf {
         self.directory.join(format!("{index:08}.part"))
@@ -150,7 +160,13 @@ fn is_ours(name: &str) -> bool {
     let number = whole.strip_suffix(".part");
     matches!(
         whole,
-        "lock" | "manifest.json" | "shards.jsonl" | "open.rows" | "joined"
+        "lock"
+            | "manifest.json"
+            | "shards.jsonl"
+            | "open.rows"
+            | "joined"
+            | "rows"
+            | "errors.jsonl"
     ) || number.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
-use crate::job::durable::{beside, directory_of, hash_file, sync_directory};
+use crate::job::durable::{beside, directory_of, hash_file, remove, sync_directory};
 use crate::job::manifest::{Finished, Manifest};
 use crate::job::parts::Parts;
 use crate::job::spec::JobSummary;
@@ -13,6 +13,11 @@ use crate::job::spec::JobSummary;
 /// Where a finished job's manifest stays, so that the same command knows its work is done.
 pub(crate) fn record_path(output: &Path) -> PathBuf {
     beside(output, ".manifest.json")
+}
+
+/// Where the bad rows of an array are told, which has no column for that.
+pub(crate) fn errors_path(output: &Path) -> PathBuf {
+    beside(output, ".errors.jsonl")
 }
 
 /// How far a job that was joined had come.
@@ -64,6 +69,7 @@ impl Place<'_> {
                         .to_owned(),
                 });
             }
+            self.publish_errors(manifest, finished)?;
             fs::rename(parts.joined(), output).map_err(failed)?;
             sync_directory(directory_of(output))?;
         }
@@ -73,6 +79,21 @@ impl Place<'_> {
         sync_directory(directory_of(output))?;
         parts.tidy();
         Ok(summary(output, finished))
+    }
+
+    /// Puts the errors of an array beside it, or takes away those of the array that it replaces.
+    fn publish_errors(&self, manifest: &Manifest, finished: &Finished) -> Result<(), DataError> {
+        let Place { parts, output } = *self;
+        let told = errors_path(output);
+        match (manifest.is_array(), finished.failed_rows) {
+            (true, 0) if manifest.replaces => remove(&told),
+            (true, 0) | (false, _) => Ok(()),
+            // They are there already where a process was killed after this step.
+            _ if !parts.errors().exists() => Ok(()),
+            _ => {
+                fs::rename(parts.errors(), &told).map_err(|error| DataError::writing(&told, &error))
+            }
+        }
     }
 }
 

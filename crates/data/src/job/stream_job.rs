@@ -4,14 +4,15 @@ use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
+use arrow_ipc::writer::FileWriter;
 use flate2::write::GzEncoder;
 use parquet::arrow::ArrowWriter;
 
 use crate::chunk::Chunk;
 use crate::job::spec::{JobSpec, JobSummary};
 use crate::sink::{
-    AnswerColumns, OpenShard, Rows, RowsBody, ShardLimits, Sink, parquet_writer,
-    write_parquet_group,
+    AnswerColumns, OpenShard, Rows, RowsBody, ShardLimits, Sink, arrow_writer, parquet_writer,
+    write_arrow_batch, write_parquet_group,
 };
 use crate::{Compression, DataError};
 
@@ -33,6 +34,8 @@ enum Writer {
     Zstd(zstd::Encoder<'static, Out>),
     /// Rows gather until they are a row group.
     Parquet(Box<ArrowWriter<Out>>, Box<OpenShard>, ShardLimits),
+    /// The same, until they are a batch.
+    Arrow(Box<FileWriter<Out>>, Box<OpenShard>, ShardLimits),
 }
 
 impl StreamJob {
@@ -47,6 +50,10 @@ impl StreamJob {
         let out = BufWriter::with_capacity(256 << 10, out);
         let limits = ShardLimits::of(spec);
         let writer = match (sink.parquet_schema(), sink.format().compression()) {
+            _ if let Some(schema) = sink.arrow_schema() => {
+                let writer = arrow_writer(out, &schema).map_err(failed)?;
+                Writer::Arrow(Box::new(writer), Box::new(OpenShard::new(limits)), limits)
+            }
             (Some(schema), _) => {
                 let writer = parquet_writer(out, &schema).map_err(failed)?;
                 Writer::Parquet(Box::new(writer), Box::new(OpenShard::new(limits)), limits)
@@ -101,20 +108,23 @@ impl StreamJob {
     }
 
     fn put_rows(&mut self, rows: &Rows) -> Result<(), DataError> {
-        let Writer::Parquet(writer, open, limits) = &mut self.writer else {
-            return match &rows.body {
-                RowsBody::Text { bytes, .. } => self.put(bytes),
-                RowsBody::Batch { .. } => Ok(()),
-            };
-        };
+        if let RowsBody::Text { bytes, .. } = &rows.body {
+            return self.put(bytes);
+        }
         let mut from = 0;
         while from < rows.failed.len() {
-            from = open.take(rows, from);
-            if open.is_full() {
-                write_group(writer, &self.sink, open)
-                    .map_err(|error| stream_error(&self.name, &error))?;
-                **open = OpenShard::new(*limits);
-            }
+            let written = match &mut self.writer {
+                Writer::Parquet(writer, open, limits) => {
+                    from = open.take(rows, from);
+                    when_full(open, *limits, |open| write_group(writer, &self.sink, open))
+                }
+                Writer::Arrow(writer, open, limits) => {
+                    from = open.take(rows, from);
+                    when_full(open, *limits, |open| write_batch(writer, &self.sink, open))
+                }
+                Writer::Plain(_) | Writer::Gzip(_) | Writer::Zstd(_) => return Ok(()),
+            };
+            written.map_err(|error| stream_error(&self.name, &error))?;
         }
         Ok(())
     }
@@ -125,7 +135,7 @@ impl StreamJob {
             Writer::Plain(out) => out.write_all(bytes).and_then(|()| out.flush()),
             Writer::Gzip(out) => out.write_all(bytes),
             Writer::Zstd(out) => out.write_all(bytes),
-            Writer::Parquet(..) => Ok(()),
+            Writer::Parquet(..) | Writer::Arrow(..) => Ok(()),
         };
         self.bytes += bytes.len() as u64;
         written.map_err(|error| stream_error(&self.name, &error))
@@ -142,6 +152,11 @@ impl StreamJob {
                     bytes = writer.bytes_written() as u64;
                     writer.into_inner().map_err(io::Error::other)
                 }),
+            Writer::Arrow(mut writer, open, _) => write_batch(&mut writer, &self.sink, &open)
+                .and_then(|()| {
+                    writer.finish().map_err(io::Error::other)?;
+                    writer.into_inner().map_err(io::Error::other)
+                }),
         };
         finished
             .and_then(|mut out| out.flush())
@@ -152,6 +167,26 @@ impl StreamJob {
             failed_rows: self.failed,
             bytes,
         })
+    }
+}
+
+/// Writes the rows that gathered, once they are as many as belong together.
+fn when_full(
+    open: &mut OpenShard,
+    limits: ShardLimits,
+    write: impl FnOnce(&OpenShard) -> io::Result<()>,
+) -> io::Result<()> {
+    if open.is_full() {
+        write(open)?;
+        *open = OpenShard::new(limits);
+    }
+    Ok(())
+}
+
+fn write_batch(writer: &mut FileWriter<Out>, sink: &Sink, open: &OpenShard) -> io::Result<()> {
+    match sink.arrow_schema() {
+        Some(schema) => write_arrow_batch(writer, &schema, open.batches()),
+        None => Ok(()),
     }
 }
 

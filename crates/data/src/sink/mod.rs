@@ -1,5 +1,6 @@
 //! From a chunk and its answers to rows of the output's format.
 
+mod arrow;
 pub(crate) mod cells;
 mod json_columns;
 mod parquet;
@@ -14,6 +15,9 @@ use std::ops::Range;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field};
 
+pub(crate) use arrow::{
+    join as join_arrow, write_batch as write_arrow_batch, writer as arrow_writer,
+};
 pub(crate) use parquet::join as join_parquet;
 pub(crate) use parquet::write_group as write_parquet_group;
 pub(crate) use parquet::writer as parquet_writer;
@@ -24,6 +28,7 @@ use crate::chunk::{Carried, CarriedColumns, Chunk};
 use crate::error::list_names;
 use crate::row::RowError;
 use crate::{DataError, Format, SinkFormat};
+use arrow::ArrowSink;
 use json_columns::{JsonColumns, Needs};
 use parquet::ParquetSink;
 use text::TextSink;
@@ -90,6 +95,7 @@ pub(crate) struct Sink {
 enum Encoder {
     Text(TextSink),
     Parquet(Box<ParquetSink>),
+    Arrow(Box<ArrowSink>),
 }
 
 impl Sink {
@@ -108,12 +114,13 @@ impl Sink {
         taken.push(ERROR_COLUMN.to_owned());
         refuse_collisions(carried, &taken)?;
         let needs = match format.format() {
-            Format::Parquet => Needs::Types,
+            Format::Parquet | Format::Arrow => Needs::Types,
             Format::Csv | Format::Tsv => Needs::Names,
             Format::Jsonl | Format::Lines => Needs::Nothing,
         };
         let encoder = match format.format() {
             Format::Parquet => Encoder::Parquet(Box::new(ParquetSink::new(carried, &answers)?)),
+            Format::Arrow => Encoder::Arrow(Box::new(ArrowSink::new(carried, &answers))),
             _ => Encoder::Text(TextSink::new(format, carried, &answers)),
         };
         let json = JsonColumns::new(carried, taken, needs);
@@ -173,6 +180,7 @@ impl Sink {
         let body = match &self.encoder {
             Encoder::Text(sink) => sink.rows(accepted, range, self.json.as_ref())?,
             Encoder::Parquet(sink) => sink.rows(accepted, range, self.json.as_ref())?,
+            Encoder::Arrow(sink) => sink.rows(accepted, range, self.json.as_ref())?,
         };
         Ok(Rows { body, failed })
     }
@@ -195,6 +203,7 @@ impl Sink {
                 packed(self.format.compression(), &[header, shard.text()], out)
             }
             Encoder::Parquet(sink) => sink.write_shard(shard.batches(), out),
+            Encoder::Arrow(sink) => sink.write_shard(shard.batches(), out),
         }
     }
 
@@ -202,15 +211,23 @@ impl Sink {
     pub(crate) fn header(&self) -> &[u8] {
         match &self.encoder {
             Encoder::Text(sink) => sink.header(),
-            Encoder::Parquet(_) => &[],
+            Encoder::Parquet(_) | Encoder::Arrow(_) => &[],
         }
     }
 
     /// The Arrow schema of a Parquet output.
     pub(crate) fn parquet_schema(&self) -> Option<arrow_schema::SchemaRef> {
         match &self.encoder {
-            Encoder::Text(_) => None,
+            Encoder::Text(_) | Encoder::Arrow(_) => None,
             Encoder::Parquet(sink) => Some(sink.schema()),
+        }
+    }
+
+    /// The schema of an Arrow output.
+    pub(crate) fn arrow_schema(&self) -> Option<arrow_schema::SchemaRef> {
+        match &self.encoder {
+            Encoder::Text(_) | Encoder::Parquet(_) => None,
+            Encoder::Arrow(sink) => Some(sink.schema()),
         }
     }
 

@@ -63,20 +63,7 @@ impl ParquetSink {
         range: Range<usize>,
         columns: Option<&JsonColumns>,
     ) -> Result<RowsBody, DataError> {
-        let cut = |array: &ArrayRef| array.slice(range.start, range.len());
-        let mut arrays: Vec<ArrayRef> = match (&accepted.chunk.carried, columns) {
-            (Carried::Table(batch), _) => batch.columns().iter().map(cut).collect(),
-            (Carried::Json(rows), Some(columns)) => columns.arrays(&rows[range.clone()]),
-            (Carried::Json(_), None) => Vec::new(),
-        };
-        arrays.extend(accepted.answers.columns.iter().map(|(_, array)| cut(array)));
-        let errors = accepted.errors[range.clone()].iter().map(Option::as_deref);
-        arrays.push(Arc::new(errors.collect::<StringArray>()));
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(|error| {
-            DataError::Answers {
-                reason: error.to_string(),
-            }
-        })?;
+        let batch = record_batch(&self.schema, accepted, range, columns)?;
         let sizes = row_sizes(&batch);
         Ok(RowsBody::Batch { batch, sizes })
     }
@@ -93,6 +80,27 @@ impl ParquetSink {
         write_group(&mut writer, &self.schema, batches)?;
         writer.close().map(drop).map_err(io_error)
     }
+}
+
+/// Rows `range` as columns: those that pass through, the answers, the errors.
+pub(crate) fn record_batch(
+    schema: &SchemaRef,
+    accepted: &Accepted<'_>,
+    range: Range<usize>,
+    columns: Option<&JsonColumns>,
+) -> Result<RecordBatch, DataError> {
+    let cut = |array: &ArrayRef| array.slice(range.start, range.len());
+    let mut arrays: Vec<ArrayRef> = match (&accepted.chunk.carried, columns) {
+        (Carried::Table(batch), _) => batch.columns().iter().map(cut).collect(),
+        (Carried::Json(rows), Some(columns)) => columns.arrays(&rows[range.clone()]),
+        (Carried::Json(_), None) => Vec::new(),
+    };
+    arrays.extend(accepted.answers.columns.iter().map(|(_, array)| cut(array)));
+    let errors = accepted.errors[range.clone()].iter().map(Option::as_deref);
+    arrays.push(Arc::new(errors.collect::<StringArray>()));
+    RecordBatch::try_new(Arc::clone(schema), arrays).map_err(|error| DataError::Answers {
+        reason: error.to_string(),
+    })
 }
 
 /// A writer of a whole Parquet file of these columns, for outputs that are written in one go.

@@ -34,7 +34,7 @@ impl TextSink {
         let layout = match format.format() {
             Format::Csv => Layout::Delimited(b','),
             Format::Tsv => Layout::Delimited(b'\t'),
-            Format::Jsonl | Format::Lines | Format::Parquet => Layout::Json,
+            Format::Jsonl | Format::Lines | Format::Parquet | Format::Arrow => Layout::Json,
         };
         let names = carried
             .fields()

@@ -1,6 +1,7 @@
 //! Rows from files: [`Source`] reads any number of them, of any format, as one run of chunks.
 
 mod assembly;
+mod blocks;
 mod bounded_lines;
 mod columns;
 mod csv;
@@ -19,6 +20,7 @@ mod text_cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use blocks::{Block, BlockFacts, Blocks, Filled, Lengths, PlainText, rows};
 pub use spec::{ColumnChoice, InputLimits, InputSpec, SurveyDepth};
 pub use stream::InputProgress;
 
@@ -149,6 +151,20 @@ impl Source {
     /// [`DataError::Open`] where a file cannot be read.
     pub fn fingerprint(&self) -> Result<Option<String>, DataError> {
         files::fingerprint(&self.files)
+    }
+
+    /// Whether the input can be read again, as standard input and pipes cannot.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.files.iter().all(InputFile::is_repeatable)
+    }
+
+    /// The same input by the block, if its files' beginnings are those of plain text.
+    ///
+    /// # Errors
+    /// [`DataError::Open`] where a file cannot be read.
+    pub fn plain_text(&self) -> Result<Option<PlainText>, DataError> {
+        PlainText::of(self)
     }
 
     /// Passes over the next `rows` rows, bad ones included, without making chunks of them.

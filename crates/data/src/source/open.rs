@@ -103,6 +103,13 @@ impl Opener {
             }
             Format::Parquet => opener.prepare_parquet(files)?,
             Format::Jsonl => opener.prepare_jsonl(files, spec.survey, read)?,
+            Format::Arrow => {
+                return Err(DataError::UnreadableFormat {
+                    path: first.name.to_string(),
+                    reason: "Arrow files are written but not read; save the table as Parquet"
+                        .to_owned(),
+                });
+            }
         }
         Ok(opener)
     }

@@ -5,6 +5,7 @@
     reason = "a test ends at whatever it did not expect"
 )]
 
+mod allocations;
 mod golden;
 mod library;
 mod long;

@@ -1,0 +1,395 @@
+//! What was meant: the flags of `tokenize` and `augment` turned into settings, with everything refused that
+//! contradicts itself, before anything is read.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use catalogue::Network;
+use data::{ColumnChoice, Format, InputSpec, SinkFormat, Source, SurveyDepth};
+use text::augment::{Augmenter, Recipe};
+use text::characters::SpecialTokens;
+
+use super::edits::{Counting, Edits};
+use crate::args::{
+    AugmentArgs, EditArgs, GeneralArgs, IdType, OnError, RowsInputArgs, RowsOutputArgs, TokenArgs,
+    TokenizeArgs,
+};
+use crate::plan::{Target, check_written, named, target};
+
+/// Everything that a run needs to know.
+pub(super) struct RowsPlan {
+    /// The command's name.
+    pub(super) command: &'static str,
+    pub(super) input: InputSpec,
+    pub(super) edits: Option<Edits>,
+    pub(super) recipe: Option<Recipe>,
+    pub(super) spans_column: Option<String>,
+    pub(super) tokens: Option<TokensPlan>,
+    pub(super) output: OutputPlan,
+    pub(super) reports: Reports,
+    pub(super) threads: usize,
+    /// What the output depends on beside the input, as it is shown where it differs.
+    pub(super) options: BTreeMap<String, String>,
+}
+
+/// Which tokens are wanted.
+pub(super) struct TokensPlan {
+    pub(super) of: TokensOf,
+    pub(super) width: Option<usize>,
+    pub(super) dtype: Option<IdType>,
+}
+
+pub(super) enum TokensOf {
+    /// Characters, of a vocabulary that is given.
+    Vocabulary(PathBuf),
+    /// Characters, of a vocabulary that is made with these special tokens.
+    Data(SpecialTokens),
+    /// A model's.
+    Model(String, Network),
+}
+
+/// Where rows go.
+pub(super) struct OutputPlan {
+    pub(super) kind: OutputKind,
+    pub(super) on_error: OnError,
+    pub(super) restart: bool,
+    pub(super) rows_per_shard: Option<NonZeroUsize>,
+    pub(super) summary_json: Option<PathBuf>,
+    pub(super) profile: bool,
+}
+
+pub(super) enum OutputKind {
+    /// One array of ids.
+    Array(PathBuf),
+    /// Rows with columns.
+    Rows(Target, SinkFormat),
+}
+
+/// What is told about edits.
+#[derive(Default)]
+pub(super) struct Reports {
+    pub(super) preview: Option<usize>,
+    pub(super) shown: bool,
+    pub(super) json: Option<PathBuf>,
+    pub(super) svg: Option<PathBuf>,
+}
+
+impl RowsPlan {
+    pub(super) fn tokenize(args: TokenizeArgs, general: &GeneralArgs) -> anyhow::Result<Self> {
+        let tokens = TokensPlan::new(&args.tokens, Some("characters"), general)?;
+        let output = OutputPlan::new(&args.output)?;
+        let mut input = input(&args.input, &args.output, &output)?;
+        if matches!(output.kind, OutputKind::Array(_)) {
+            input.columns.keep = Some(Vec::new());
+        }
+        let plan = Self {
+            command: "tokenize",
+            input,
+            edits: None,
+            recipe: None,
+            spans_column: None,
+            tokens,
+            output,
+            reports: Reports::default(),
+            threads: threads(general)?,
+            options: BTreeMap::new(),
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    pub(super) fn augment(args: AugmentArgs, general: &GeneralArgs) -> anyhow::Result<Self> {
+        let tokens = TokensPlan::new(&args.tokens, None, general)?;
+        let output = OutputPlan::new(&args.output)?;
+        let mut input = input(&args.input, &args.output, &output)?;
+        let spans_column = args.edits.spans_column.clone();
+        if matches!(output.kind, OutputKind::Array(_)) {
+            input.columns.keep = Some(Vec::new());
+        } else if let (Some(spans), Some(keep)) = (&spans_column, &mut input.columns.keep)
+            && !keep.contains(spans)
+        {
+            keep.push(spans.clone());
+        }
+        let reports = Reports {
+            preview: args.report.preview,
+            shown: args.report.report,
+            json: args.report.report_json,
+            svg: args.report.report_svg,
+        };
+        let counting = match reports.shown || reports.json.is_some() || reports.svg.is_some() {
+            true => Counting::Everything,
+            false => Counting::Totals,
+        };
+        let recipe = recipe(&args.edits.recipe)?;
+        let edits = edits(&args.edits, &recipe, counting)?;
+        // As many rows of the output at once as without copies.
+        input.chunk_rows = (input.chunk_rows / edits.per_row()).max(1);
+        let options = options(&args.edits, &recipe);
+        let plan = Self {
+            command: "augment",
+            input,
+            edits: Some(edits),
+            recipe: Some(recipe),
+            spans_column,
+            tokens,
+            output,
+            reports,
+            threads: threads(general)?,
+            options,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let is_array = matches!(self.output.kind, OutputKind::Array(_));
+        match &self.tokens {
+            None if is_array => {
+                bail!(".npy holds token ids alone: say --tokenize characters, or whose tokens")
+            }
+            Some(tokens) => match &tokens.of {
+                TokensOf::Model(..) if is_array && tokens.width.is_none() => bail!(
+                    "the rows of an array have one width: say --width, such as 64, or write lists to \
+                     .parquet"
+                ),
+                TokensOf::Data(_) if self.reports.preview.is_none() && self.writes_to_stdout() => {
+                    bail!(
+                        "ids are of no use without their vocabulary, which is written beside the output: \
+                         name one with -o, or give a vocabulary with --vocabulary"
+                    )
+                }
+                _ => {}
+            },
+            None => {}
+        }
+        if is_array && self.spans_column.is_some() {
+            bail!(
+                ".npy holds token ids alone, and no spans: leave --spans-column out, or write .parquet"
+            );
+        }
+        Ok(())
+    }
+
+    fn writes_to_stdout(&self) -> bool {
+        matches!(self.output.kind, OutputKind::Rows(Target::Stdout, _))
+    }
+
+    /// Opens the input, refusing what would be written over.
+    pub(super) fn open(&self) -> anyhow::Result<Source> {
+        let mut written: Vec<(&str, &Path)> = Vec::new();
+        let vocabulary = self.vocabulary_path();
+        if let Some(path) = self.path() {
+            written.push(("-o", path));
+        }
+        // That of another run may be the one to use.
+        if let (Some(path), Some(TokensOf::Data(_))) =
+            (&vocabulary, self.tokens.as_ref().map(|tokens| &tokens.of))
+        {
+            written.push(("-o", path));
+        }
+        for (flag, path) in [
+            ("--summary-json", &self.output.summary_json),
+            ("--report-json", &self.reports.json),
+            ("--report-svg", &self.reports.svg),
+        ] {
+            if let Some(path) = path {
+                written.push((flag, path));
+            }
+        }
+        check_written(&written, &self.input)?;
+        let mut spec = self.input.clone();
+        if self.edits.is_some() {
+            // The text stands in the output as it is after editing.
+            let source = Source::open(&spec)?;
+            spec.columns.drop.push(source.text_columns().0.to_owned());
+        }
+        Ok(Source::open(&spec)?)
+    }
+
+    /// The output's file, where it is one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match &self.output.kind {
+            OutputKind::Array(path) | OutputKind::Rows(Target::File(path), _) => Some(path),
+            OutputKind::Rows(Target::Stdout, _) => None,
+        }
+    }
+
+    /// Where the vocabulary of characters is written.
+    pub(super) fn vocabulary_path(&self) -> Option<PathBuf> {
+        let tokens = self.tokens.as_ref()?;
+        let path = self.path().filter(|path| !data::is_stream(path))?;
+        let of_characters = !matches!(tokens.of, TokensOf::Model(..));
+        of_characters.then(|| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(".vocabulary.json");
+            name.into()
+        })
+    }
+
+    /// Rows of the output for each row of the input.
+    pub(super) fn per_row(&self) -> usize {
+        self.edits.as_ref().map_or(1, Edits::per_row)
+    }
+}
+
+impl TokensPlan {
+    fn new(
+        args: &TokenArgs,
+        default: Option<&str>,
+        general: &GeneralArgs,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(what) = args.tokenize.as_deref().or(default) else {
+            if args.width.is_some() || args.vocabulary.is_some() {
+                bail!("--width and --vocabulary are about tokens: say --tokenize as well");
+            }
+            return Ok(None);
+        };
+        let of = match (what, &args.vocabulary) {
+            ("characters", Some(path)) => TokensOf::Vocabulary(path.clone()),
+            ("characters", None) => TokensOf::Data(special(&args.special_tokens)?),
+            (_, Some(_)) => bail!(
+                "--vocabulary is of characters, and --tokenize asks for the tokens of {what}; leave one out"
+            ),
+            (model, None) => {
+                let network = match general.offline {
+                    true => Network::Offline,
+                    false => Network::Allowed,
+                };
+                TokensOf::Model(model.to_owned(), network)
+            }
+        };
+        let width = args.width.map(NonZeroUsize::get);
+        if let Some(width) = width.filter(|width| *width > super::WIDEST) {
+            bail!("--width is {width}; it is at most {}", super::WIDEST);
+        }
+        Ok(Some(Self {
+            of,
+            width,
+            dtype: args.dtype,
+        }))
+    }
+}
+
+impl OutputPlan {
+    fn new(args: &RowsOutputArgs) -> anyhow::Result<Self> {
+        let is_array = |path: &&PathBuf| {
+            let extension = path.extension().map(|name| name.to_ascii_lowercase());
+            extension.is_some_and(|name| name == "npy")
+        };
+        let kind = match (&args.output, args.output_format) {
+            (Some(path), None) if is_array(&path) => OutputKind::Array(path.clone()),
+            (path, said) => {
+                let (target, format) = target(path.clone(), said)?;
+                OutputKind::Rows(target, format)
+            }
+        };
+        Ok(Self {
+            kind,
+            on_error: args.on_error,
+            restart: args.restart,
+            rows_per_shard: args.rows_per_shard,
+            summary_json: args.summary_json.clone(),
+            profile: args.profile,
+        })
+    }
+}
+
+fn input(
+    args: &RowsInputArgs,
+    output: &RowsOutputArgs,
+    plan: &OutputPlan,
+) -> anyhow::Result<InputSpec> {
+    Ok(InputSpec {
+        paths: args.inputs.clone(),
+        format: args.input_format,
+        columns: ColumnChoice {
+            text: args.text_column.clone(),
+            pair: None,
+            keep: output.keep.clone().map(named),
+            drop: named(output.drop.clone()),
+        },
+        // JSON Lines need no header; every other output must know all columns beforehand.
+        survey: match &plan.kind {
+            OutputKind::Rows(_, format) if format.format() != Format::Jsonl => {
+                SurveyDepth::Everything
+            }
+            _ => SurveyDepth::FirstRows,
+        },
+        ..InputSpec::default()
+    })
+}
+
+fn threads(general: &GeneralArgs) -> anyhow::Result<usize> {
+    match general.threads {
+        None => Ok(batchwright::available_threads()),
+        Some(threads @ 1..=1_024) => Ok(threads),
+        Some(threads) => bail!("--threads is {threads}; it must be 1 to 1024"),
+    }
+}
+
+fn special(names: &[String]) -> anyhow::Result<SpecialTokens> {
+    let [pad, unknown, begin, end] = names else {
+        bail!(
+            "--special-tokens takes four names, of padding, unknown, begin and end, such as \
+             <PAD>,<UNK>,<BEG>,<END>, and got {}",
+            names.len()
+        );
+    };
+    let ends = |name: &String| (!name.is_empty()).then(|| name.clone());
+    let special = SpecialTokens {
+        pad: pad.clone(),
+        unknown: unknown.clone(),
+        begin: ends(begin),
+        end: ends(end),
+    };
+    match special.check() {
+        Ok(()) => Ok(special),
+        Err(why) => bail!("--special-tokens: {why}"),
+    }
+}
+
+fn recipe(words: &str) -> anyhow::Result<Recipe> {
+    let is_file = words.ends_with(".toml") || Path::new(words).is_file();
+    match is_file {
+        true => Recipe::read(Path::new(words)).with_context(|| format!("recipe {words}")),
+        false => Ok(Recipe::named(words)?),
+    }
+}
+
+fn edits(args: &EditArgs, recipe: &Recipe, counting: Counting) -> anyhow::Result<Edits> {
+    /// More are written by running with other seeds.
+    const MOST_COPIES: u32 = 1_000;
+    if args.copies > MOST_COPIES {
+        bail!("--copies is {}; it is at most {MOST_COPIES}", args.copies);
+    }
+    if args.copies == 0 && !args.include_original {
+        bail!("--copies is 0: no row would be left; say --copies 1 or more, or --include-original");
+    }
+    Ok(Edits {
+        augmenter: Augmenter::new(recipe, args.seed)?,
+        copies: args.copies,
+        include_original: args.include_original,
+        first_row: args.first_row.get() - 1,
+        counting,
+    })
+}
+
+fn options(args: &EditArgs, recipe: &Recipe) -> BTreeMap<String, String> {
+    let recipe = blake3::hash(recipe.to_toml().as_bytes()).to_hex();
+    BTreeMap::from([
+        ("recipe".to_owned(), recipe[..32].to_owned()),
+        ("seed".to_owned(), args.seed.to_string()),
+        ("copies".to_owned(), args.copies.to_string()),
+        (
+            "include original".to_owned(),
+            args.include_original.to_string(),
+        ),
+        ("first row".to_owned(), args.first_row.to_string()),
+        (
+            "spans column".to_owned(),
+            args.spans_column.clone().unwrap_or("none".to_owned()),
+        ),
+    ])
+}

@@ -1,0 +1,52 @@
+//! The integers that ids are written as.
+
+/// An integer that holds ids: `u16` or `u32`.
+pub trait TokenId: Copy + Send + Sync + sealed::Sealed + 'static {
+    /// Whether ids below `vocabulary` fit.
+    fn fits(vocabulary: usize) -> bool;
+
+    /// An id that is known to fit.
+    fn of(id: u32) -> Self;
+
+    /// The table of this width.
+    #[doc(hidden)]
+    fn ascii<'a>(narrow: &'a [u16; 128], wide: &'a [u32; 128]) -> &'a [Self; 128];
+}
+
+impl TokenId for u16 {
+    fn fits(vocabulary: usize) -> bool {
+        vocabulary <= 1 << 16
+    }
+
+    #[inline]
+    fn of(id: u32) -> u16 {
+        id as u16
+    }
+
+    #[inline]
+    fn ascii<'a>(narrow: &'a [u16; 128], _: &'a [u32; 128]) -> &'a [u16; 128] {
+        narrow
+    }
+}
+
+impl TokenId for u32 {
+    fn fits(vocabulary: usize) -> bool {
+        u32::try_from(vocabulary).is_ok()
+    }
+
+    #[inline]
+    fn of(id: u32) -> u32 {
+        id
+    }
+
+    #[inline]
+    fn ascii<'a>(_: &'a [u16; 128], wide: &'a [u32; 128]) -> &'a [u32; 128] {
+        wide
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for u16 {}
+    impl Sealed for u32 {}
+}
