@@ -5,10 +5,11 @@
 //! ```
 //!
 //! TEXTS is a file with a text on each line. Lines below 80 characters are the short ones; a long one is made
-//! of so many lines that it fills the model's limit, or 256 tokens. Both batchers compute on the same threads
-//! with the same budget, without padding: all that differs is the order. The FIFO batcher takes requests as
-//! they came, up to the budget, and ends its batch at the first that does not fit. Requests come at random
-//! times (Poisson), the same ones for both, at given shares of what the machine can do.
+//! of so many lines that it has 256 tokens. Both batchers compute on as many threads, with the same budget and
+//! without padding. The FIFO batcher takes requests as they came, up to the budget, and ends its batch at the
+//! first that does not fit; each of its threads has a service to itself, with nothing in it but the batch.
+//! Requests come at random times (Poisson), the same ones for both, at given shares of what the machine can
+//! do; latencies count from when a request was due.
 
 #![expect(clippy::print_stdout, reason = "an example prints its measurements")]
 
@@ -17,7 +18,7 @@ use std::error::Error;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use batchwright_engine::{CacheUse, Input, Model, Request, Service, ServiceSettings};
+use batchwright_engine::{CacheUse, Compute, Input, Model, Request, Service, ServiceSettings};
 use load::Arrivals;
 
 /// One in so many is long.
@@ -61,9 +62,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: short_beside_long MODEL TEXTS [SECONDS]".into());
     };
     let seconds = rest.first().map_or(Ok(5.0), |seconds| seconds.parse())?;
-    let model = Model::builder(model).offline().load()?;
+    let name = model;
+    let model = Model::builder(name).offline().load()?;
     let queries = queries(&model, &std::fs::read_to_string(texts)?)?;
+    let threads = model.threads();
     let service = Service::start(model, ServiceSettings::default())?;
+    let singles: Vec<Service> = (0..threads)
+        .map(|_| {
+            let model = Model::builder(name).offline().threads(1).load()?;
+            Service::start_on(&Compute::new(1), model, ServiceSettings::default())
+        })
+        .collect::<Result<_, _>>()?;
     let capacity = capacity(&service, &queries)?;
     println!("{capacity:.0} requests/s at most; one in {LONG_EVERY} of {LONG_TOKENS} tokens");
     println!("load  order    short p50     p99   long p50     p99 (ms)");
@@ -72,7 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for seed in 0..ROUNDS {
             let due = arrivals(capacity * load, seconds, seed);
             ours.join(by_service(&service, &queries, &due)?);
-            fifo.join(by_fifo(&service, &queries, &due));
+            fifo.join(by_fifo(&singles, &queries, &due));
         }
         for (name, latencies) in [("service", &mut ours), ("FIFO", &mut fifo)] {
             let [short, long] = [&mut latencies.short, &mut latencies.long].map(|times| {
@@ -153,11 +162,12 @@ fn by_service(
     let mut tickets = Vec::new();
     for (&due, query) in due.iter().zip(queries.iter().cycle()) {
         std::thread::sleep(due.saturating_sub(start.elapsed()));
-        tickets.push((query, service.submit(request(query))?));
+        let late = start.elapsed().saturating_sub(due);
+        tickets.push((query, late, service.submit(request(query))?));
     }
     let mut latencies = Latencies::default();
-    for (query, ticket) in tickets {
-        latencies.add(query, ticket.wait().timing.total);
+    for (query, late, ticket) in tickets {
+        latencies.add(query, late + ticket.wait().timing.total);
     }
     Ok(latencies)
 }
@@ -170,9 +180,9 @@ struct Fifo<'a> {
 }
 
 impl<'a> Fifo<'a> {
-    fn push(&self, query: &'a Query) {
+    fn push(&self, query: &'a Query, due: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0.push_back((query, Instant::now()));
+        state.0.push_back((query, due));
         self.more.notify_one();
     }
 
@@ -202,11 +212,11 @@ impl<'a> Fifo<'a> {
     }
 }
 
-/// A batch at a time for each thread, computed by the service, in which nothing else waits.
-fn by_fifo(service: &Service, queries: &[Query], due: &[Duration]) -> Latencies {
+/// A batch at a time for each thread.
+fn by_fifo(services: &[Service], queries: &[Query], due: &[Duration]) -> Latencies {
     let fifo = Fifo::default();
     let latencies = Mutex::new(Latencies::default());
-    let work = || {
+    let work = |service: &Service| {
         loop {
             let batch = fifo.batch(service.model().batch_tokens());
             if batch.is_empty() {
@@ -221,20 +231,21 @@ fn by_fifo(service: &Service, queries: &[Query], due: &[Duration]) -> Latencies 
                 return;
             };
             let _ = ticket.wait();
+            let end = Instant::now();
             let mut latencies = latencies.lock().unwrap_or_else(PoisonError::into_inner);
             for (query, since) in batch {
-                latencies.add(query, since.elapsed());
+                latencies.add(query, end.saturating_duration_since(since));
             }
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..service.model().threads() {
-            scope.spawn(work);
+        for service in services {
+            scope.spawn(|| work(service));
         }
         let start = Instant::now();
         for (&due, query) in due.iter().zip(queries.iter().cycle()) {
             std::thread::sleep(due.saturating_sub(start.elapsed()));
-            fifo.push(query);
+            fifo.push(query, start + due);
         }
         fifo.close();
     });

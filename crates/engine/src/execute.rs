@@ -91,7 +91,7 @@ pub(crate) struct Executed {
 /// How long a batch took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BatchTime {
-    /// From its start to its end.
+    /// From its start to its end, without batches that ran in the middle of it.
     pub(crate) wall: Duration,
     /// Summed over the threads that worked on it: what it would have taken one.
     pub(crate) busy: Duration,
@@ -187,6 +187,10 @@ impl Executor {
             total.merge(&std::mem::take(&mut slot.profile));
         }
         self.give_back(slots);
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        for slot in guests.iter_mut() {
+            total.merge(&std::mem::take(&mut slot.profile));
+        }
         total
     }
 

@@ -215,7 +215,7 @@ impl Shared {
                 std::thread::park();
             }
             self.asleep.fetch_sub(1, Ordering::SeqCst);
-            idle_since = None;
+            (spins, idle_since) = (0, None);
         }
     }
 }
@@ -242,7 +242,6 @@ impl Drop for SpinTeam {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
     use std::sync::atomic::AtomicU32;
 
     use super::*;
@@ -290,10 +289,14 @@ mod tests {
             while team.shared.asleep.load(Ordering::SeqCst) < 2 {
                 std::thread::yield_now();
             }
-            // Nobody gets past it before three threads have a part each.
-            let all_here = Barrier::new(3);
+            // Nobody goes on before three threads have a part each.
+            let (here, start) = (AtomicU32::new(0), Instant::now());
             team.lead().run(&|_| {
-                all_here.wait();
+                here.fetch_add(1, Ordering::SeqCst);
+                while here.load(Ordering::SeqCst) < 3 {
+                    assert!(start.elapsed() < Duration::from_secs(60), "one sleeps on");
+                    std::thread::yield_now();
+                }
             });
         }
     }

@@ -293,19 +293,21 @@ impl<T> Queue<T> {
     /// What runs in the middle of a batch that was due at `due`: a batch of entries that would have gone
     /// before it had they been there, if no single one is larger than the budget.
     ///
-    /// Nothing waits for others to fill such a batch. If something has expired there is none: that is
-    /// [`take`](Self::take)'s to find out.
-    pub fn take_before(
-        &mut self,
-        due: Duration,
-        now: Duration,
-        budget: Budget,
-    ) -> Option<Batch<T>> {
-        let (first, class, bucket) = self.first()?;
-        let slot = self.slots[first.slot as usize].as_ref()?;
-        let fits = slot.entry.tokens <= budget.tokens;
-        let expired = self.next_deadline().is_some_and(|deadline| deadline <= now);
-        (first.at < due && fits && !expired).then(|| self.batch((first, class, bucket), budget))
+    /// Nothing waits for others to fill such a batch; [`Take::Empty`] is that nothing goes before.
+    pub fn take_before(&mut self, due: Duration, now: Duration, budget: Budget) -> Take<T> {
+        let expired = self.expire(now);
+        if !expired.is_empty() {
+            return Take::Expired(expired);
+        }
+        let Some(head) = self.first().filter(|(first, ..)| first.at < due) else {
+            return Take::Empty;
+        };
+        match &self.slots[head.0.slot as usize] {
+            Some(slot) if slot.entry.tokens <= budget.tokens => {
+                Take::Batch(self.batch(head, budget))
+            }
+            _ => Take::Empty,
+        }
     }
 
     /// A batch headed by an entry of a class and bucket.

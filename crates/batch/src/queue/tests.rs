@@ -211,23 +211,29 @@ fn only_what_would_have_gone_first_interrupts() {
     };
     assert!(long.due > ms(100), "{:?}", long.due);
     let budget = Budget::tokens(64);
-    let mut before = |now| queue.take_before(long.due, ms(now), budget);
-    assert_eq!(before(1), None);
+    let before = |queue: &mut Queue<usize>, now| queue.take_before(long.due, ms(now), budget);
+    assert_eq!(before(&mut queue, 1), Take::Empty);
     queue.push(entry(10, 2), 1).unwrap();
     queue.push(entry(12, 3), 2).unwrap();
-    let mut before = |now| queue.take_before(long.due, ms(now), budget);
-    let batch = before(3).unwrap();
+    let Take::Batch(batch) = before(&mut queue, 3) else {
+        panic!("no batch");
+    };
     assert_eq!((batch.items, batch.padding.tokens), (vec![1, 2], 22));
-    // Too long for a guest; due later than the batch; expired.
-    for (tokens, arrived, deadline) in [(65, 4, None), (10, 500, None), (10, 4, Some(ms(5)))] {
-        let entry = Entry {
-            deadline,
-            ..entry(tokens, arrived)
-        };
-        let place = queue.push(entry, 3).unwrap();
-        assert_eq!(queue.take_before(long.due, ms(501), budget), None);
+    // Too long for a guest; due later than the batch.
+    for (tokens, arrived) in [(65, 4), (10, 500)] {
+        let place = queue.push(entry(tokens, arrived), 3).unwrap();
+        assert_eq!(before(&mut queue, 501), Take::Empty);
         assert_eq!(queue.remove(place), Some(3));
     }
+    // Who is too late hears so at once, and keeps nobody from going before.
+    let late = Entry {
+        deadline: Some(ms(5)),
+        ..entry(10, 4)
+    };
+    queue.push(late, 4).unwrap();
+    queue.push(entry(10, 4), 5).unwrap();
+    assert_eq!(before(&mut queue, 6), Take::Expired(vec![4]));
+    assert!(matches!(before(&mut queue, 6), Take::Batch(batch) if batch.items == [5]));
 }
 
 /// A place that is out of date must not take out whoever stands there now.

@@ -177,8 +177,17 @@ impl Flights {
 
     /// What a worker should do, of `budget.workers` that have nothing to do.
     pub(super) fn next(&mut self, now: Duration, budget: Budget) -> Next {
+        self.taken(now, |queue| queue.take(now, budget))
+    }
+
+    /// What a worker should do in the middle of a batch that was due at `due`.
+    pub(super) fn next_before(&mut self, due: Duration, now: Duration, budget: Budget) -> Next {
+        self.taken(now, |queue| queue.take_before(due, now, budget))
+    }
+
+    fn taken(&mut self, now: Duration, take: impl Fn(&mut Queue<u32>) -> Take<u32>) -> Next {
         loop {
-            match self.queue.take(now, budget) {
+            match take(&mut self.queue) {
                 Take::Empty => return Next::Nothing,
                 Take::Wait(until) => return Next::Wait(until),
                 Take::Expired(numbers) => {
@@ -194,17 +203,6 @@ impl Flights {
                 Take::Batch(batch) => return Next::Work(self.work(batch)),
             }
         }
-    }
-
-    /// What a worker should do in the middle of a batch that was due at `due`.
-    pub(super) fn next_before(
-        &mut self,
-        due: Duration,
-        now: Duration,
-        budget: Budget,
-    ) -> Option<Work> {
-        let batch = self.queue.take_before(due, now, budget)?;
-        Some(self.work(batch))
     }
 
     fn work(&mut self, batch: Batch<u32>) -> Work {

@@ -76,7 +76,7 @@ pub struct ServiceStats {
     pub batch_rows: HistogramStats,
     /// Tokens of each batch.
     pub batch_tokens: HistogramStats,
-    /// Seconds of each batch, from its start to its end.
+    /// Seconds of each batch, from its start to its end, without batches that ran between its layers.
     pub batch_seconds: HistogramStats,
     /// What the model's cache holds and has done, for whoever asked.
     pub cache: CacheStats,

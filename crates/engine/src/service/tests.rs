@@ -519,7 +519,11 @@ fn high_goes_before_low() {
 /// Somebody who asks for a line would wait for the end of somebody's page.
 #[test]
 fn a_short_text_does_not_wait_for_the_end_of_a_long_one() {
-    let (service, gate) = gated_on(&Compute::new(1), 1, ServiceSettings::default());
+    let settings = ServiceSettings {
+        batch_rows: Some(1),
+        ..ServiceSettings::default()
+    };
+    let (service, gate) = gated_on(&Compute::new(1), 1, settings);
     // A machine whose speed is known: that orders the queue.
     gate.change(|state| state.token = Some(Duration::from_millis(5)));
     let first = hold(&service, &gate);
@@ -531,12 +535,14 @@ fn a_short_text_does_not_wait_for_the_end_of_a_long_one() {
     let long = submit(&service, &[&page]);
     gate.begun(2);
     let short = submit(&service, &[&text(1)]);
+    let _other = submit(&service, &[&text(2)]);
     gate.open();
     let (short, long) = (short.wait(), long.wait());
     let guests = gate.state.lock().unwrap().guests.clone();
     let batches = gate.batches();
-    assert_eq!(guests.len(), 1, "{guests:?} in {batches:?}");
-    assert_eq!(batches.len(), 2, "{batches:?}");
+    assert!(!guests.is_empty(), "{batches:?}");
+    // A guest is no larger than any batch may be.
+    assert!(guests.iter().all(|rows| rows.len() == 1), "{guests:?}");
     assert!(short.timing.total < long.timing.total);
     // The guest's buffers are its own: neither answer is another's.
     let model = service.model();

@@ -51,7 +51,7 @@ pub struct Timing {
     pub prepare: Duration,
     /// Waiting for a thread, and for rows to be computed with.
     pub queue: Duration,
-    /// In the network, together with the rest of the batch.
+    /// In the network, together with the rest of the batch, and with what ran between its layers.
     pub compute: Duration,
     /// From the request's arrival to its last answer.
     pub total: Duration,

@@ -99,20 +99,39 @@ struct Urgent<'a> {
 impl Interlude for Urgent<'_> {
     fn play(&self) -> Duration {
         let start = Instant::now();
-        let budget = Budget::tokens(self.tokens / GUEST_SHARE);
-        let mut state = self.shared.lock();
-        // Who has nothing to do is awake already.
-        if state.idle > 0 {
-            return Duration::ZERO;
+        match self.next() {
+            None => Duration::ZERO,
+            Some(work) => {
+                let run = |rows: &[&TokenRow]| self.shared.run.run_as_guest(rows);
+                self.shared.compute(self.number, &work, Duration::ZERO, run);
+                start.elapsed()
+            }
         }
-        let now = self.shared.now();
-        let Some(work) = state.flights.next_before(self.due, now, budget) else {
-            return Duration::ZERO;
-        };
-        drop(state);
-        let run = |rows: &[&TokenRow]| self.shared.run.run_as_guest(rows);
-        self.shared.compute(self.number, &work, Duration::ZERO, run);
-        start.elapsed()
+    }
+}
+
+impl Urgent<'_> {
+    fn next(&self) -> Option<Work> {
+        loop {
+            let mut state = self.shared.lock();
+            // Who has nothing to do is awake already.
+            if state.idle > 0 {
+                return None;
+            }
+            let budget = Budget {
+                tokens: state.budget.tokens.min(self.tokens / GUEST_SHARE),
+                ..state.budget
+            };
+            let now = self.shared.now();
+            match state.flights.next_before(self.due, now, budget) {
+                Next::Nothing | Next::Wait(_) => return None,
+                Next::Work(work) => return Some(work),
+                Next::Late(waiters) => {
+                    drop(state);
+                    self.shared.tell_late(&waiters);
+                }
+            }
+        }
     }
 }
 
@@ -181,8 +200,7 @@ impl Shared {
                     state.busy += 1;
                     drop(state);
                     drop(right);
-                    let rows = waiters.iter();
-                    self.fail_late(rows.map(|waiter| (waiter.row, &waiter.pending, waiter.since)));
+                    self.tell_late(&waiters);
                     state = self.told();
                 }
                 Next::Work(work) => {
@@ -206,6 +224,11 @@ impl Shared {
                 }
             }
         }
+    }
+
+    fn tell_late(&self, waiters: &[Waiter]) {
+        let rows = waiters.iter();
+        self.fail_late(rows.map(|waiter| (waiter.row, &waiter.pending, waiter.since)));
     }
 
     fn sleep<'a>(
