@@ -373,7 +373,7 @@ fn what_cannot_run_says_why() {
         (
             "plain lines as output",
             vec!["embed", "in.csv", "-m", embed, "--output-format", "lines"],
-            &["[possible values: jsonl, csv, tsv, parquet]"],
+            &["[possible values: jsonl, csv, tsv, parquet, arrow]"],
         ),
         (
             "no directory for the output",
