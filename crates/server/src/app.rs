@@ -1,16 +1,20 @@
 //! What all requests share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::Health;
+use tokio::sync::watch;
 
 use crate::metrics::HttpMetrics;
-use crate::models::{Models, State};
+use crate::models::{Models, Pick, State};
 use crate::permits::Permits;
 use crate::settings::ServerSettings;
 use crate::traces::Traces;
+
+/// How often it is looked at how the server stands, while somebody watches that.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The server's state.
 pub(crate) struct App {
@@ -28,11 +32,34 @@ pub(crate) struct App {
     /// Whether every model of the start is loaded: between two of them the server is not ready.
     begun: AtomicBool,
     stopping: AtomicBool,
+    standing: watch::Sender<Standing>,
+    /// Whether a task looks how the server stands.
+    is_looked_at: Mutex<bool>,
     /// Held by whoever measures a model: one at a time.
     pub(crate) benchmark: Mutex<()>,
     /// What tells this process's request ids from another's.
     salt: u64,
     ids: AtomicU64,
+}
+
+/// How it stands with the server, for those who watch it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) is_stopping: bool,
+    is_ready: bool,
+    /// Names of models, and whether they answer.
+    models: Vec<(String, bool)>,
+}
+
+impl Standing {
+    /// Whether a model answers, or the server as a whole; none for a model that is not known.
+    pub(crate) fn serves(&self, model: Option<&str>) -> Option<bool> {
+        let serves = match model {
+            None => self.is_ready,
+            Some(name) => self.models.iter().find(|(known, _)| known == name)?.1,
+        };
+        Some(serves && !self.is_stopping)
+    }
 }
 
 /// A number of things that are going on.
@@ -83,6 +110,8 @@ impl App {
             started: Instant::now(),
             begun: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            standing: watch::Sender::default(),
+            is_looked_at: Mutex::new(false),
             benchmark: Mutex::new(()),
             salt: (now.as_nanos() as u64) ^ (u64::from(std::process::id()) << 32),
             ids: AtomicU64::new(0),
@@ -96,6 +125,66 @@ impl App {
 
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Relaxed);
+        self.look();
+    }
+
+    /// How the server stands, now and whenever that changes: of loads and illness within a second.
+    pub(crate) fn watch(self: &Arc<Self>) -> watch::Receiver<Standing> {
+        let watcher = self.standing.subscribe();
+        self.look();
+        let mut is_looked_at = self
+            .is_looked_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut *is_looked_at, true) {
+            tokio::spawn(look_on(Arc::downgrade(self)));
+        }
+        watcher
+    }
+
+    /// Until the server is told to stop.
+    pub(crate) async fn stopped(&self) {
+        let mut watcher = self.standing.subscribe();
+        if !self.is_stopping() {
+            // The sender is this server's, which is here.
+            let _ = watcher.wait_for(|standing| standing.is_stopping).await;
+        }
+    }
+
+    /// Tells those who watch, if anything has changed.
+    fn look(&self) {
+        let slots = self.models.slots().iter();
+        let models = slots.map(|slot| {
+            let name = slot.spec.name.clone();
+            let found = self.models.find(Pick {
+                name: Some(&name),
+                ..Pick::default()
+            });
+            let is_well = found.is_ok_and(|loaded| loaded.service.health().is_well());
+            (name, is_well)
+        });
+        let mut now = Standing {
+            is_ready: self.unready().is_empty(),
+            models: models.collect(),
+            is_stopping: false,
+        };
+        self.standing.send_if_modified(|before| {
+            // Here, so that nobody's older look takes it back.
+            now.is_stopping = self.is_stopping();
+            let is_other = *before != now;
+            *before = now;
+            is_other
+        });
+    }
+
+    /// Whether nobody watches any more: then nobody looks either.
+    fn is_unwatched(&self) -> bool {
+        let mut is_looked_at = self
+            .is_looked_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *is_looked_at = self.standing.receiver_count() > 0;
+        !*is_looked_at
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -161,5 +250,16 @@ impl App {
 
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
+    }
+}
+
+/// Looks how the server stands, for all who watch it.
+async fn look_on(app: Weak<App>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match app.upgrade() {
+            Some(app) if !app.is_unwatched() => app.look(),
+            _ => return,
+        }
     }
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use axum::extract::Query;
 use bytes::{Bytes, BytesMut};
-use engine::Priority;
+use engine::{Input, Priority};
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
+use memchr::{memchr, memchr2};
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
@@ -21,6 +22,9 @@ use crate::upload::Upload;
 pub(crate) const DEADLINE: &str = "x-request-deadline-ms";
 /// `high`, `normal` or `low`.
 pub(crate) const PRIORITY: &str = "x-request-priority";
+
+/// What a text takes beside its bytes: as it is read, and as it is handed to the model.
+const TEXT: usize = 2 * size_of::<Input>();
 
 /// A request that has passed the gate.
 pub(crate) struct Call {
@@ -155,10 +159,27 @@ async fn read(
             }
         }
     }
-    Ok(Payload {
-        bytes: first.unwrap_or_else(|| rest.freeze()),
-        _held: held,
-    })
+    let bytes = first.unwrap_or_else(|| rest.freeze());
+    held.expect(texts(&bytes).saturating_mul(TEXT))?;
+    Ok(Payload { bytes, _held: held })
+}
+
+/// How many texts stand in JSON, names included: the shortest take many times their bytes when they are read.
+fn texts(mut json: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some(begin) = memchr(b'"', json) {
+        count += 1;
+        json = &json[begin + 1..];
+        while let Some(at) = memchr2(b'"', b'\\', json) {
+            let is_end = json[at] == b'"';
+            let next = if is_end { at + 1 } else { at + 2 };
+            json = json.get(next..).unwrap_or_default();
+            if is_end {
+                break;
+            }
+        }
+    }
+    count
 }
 
 impl Payload {
@@ -201,4 +222,25 @@ pub(crate) fn words(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory would be taken for texts that nobody has counted, or a text's own quotes be counted.
+    #[test]
+    fn texts_of_json_are_counted() {
+        for (json, count) in [
+            (r#"{"texts": ["", "", "a"]}"#, 4),
+            (r#"["say \"yes\", \\", "a"]"#, 2),
+            (r#"["\\"]"#, 1),
+            (r#"["a"#, 1),
+            (r#"["\"#, 1),
+            ("[1, 2]", 0),
+            ("", 0),
+        ] {
+            assert_eq!(texts(json.as_bytes()), count, "{json}");
+        }
+    }
 }

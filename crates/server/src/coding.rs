@@ -37,28 +37,31 @@ impl Coding {
         }
     }
 
-    /// The one of those that are written here that `Accept-Encoding` likes best; zstd where it likes both.
-    pub(crate) fn accepted(header: &[u8]) -> Option<Self> {
-        let mut best: Option<(f32, Self)> = None;
-        for part in header.split(|&byte| byte == b',') {
-            let mut words = part.split(|&byte| byte == b';');
-            let coding = words.next().and_then(Self::named);
-            let Some(coding @ (Self::Gzip | Self::Zstd)) = coding else {
-                continue;
-            };
-            let weight = words.find_map(|word| word.trim_ascii().strip_prefix(b"q="));
-            let weight = weight.map_or(Some(1.0), |weight| {
-                std::str::from_utf8(weight).ok()?.trim().parse().ok()
-            });
-            let weight: f32 = weight.unwrap_or(0.0);
-            let is_better = best.is_none_or(|(before, _)| {
-                weight > before || (weight == before && coding == Self::Zstd)
-            });
-            if weight > 0.0 && is_better {
-                best = Some((weight, coding));
+    /// The one of those that are written here that the lines of `Accept-Encoding` like best; zstd where they like
+    /// both, and none where they would rather have the answer as it is.
+    pub(crate) fn accepted<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+        let (mut gzip, mut zstd, mut plain, mut any) = (None, None, 0.0, 0.0);
+        let parts = lines.into_iter();
+        for part in parts.flat_map(|line| line.split(|&byte| byte == b',')) {
+            let mut words = part.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+            let name = words.next().unwrap_or_default();
+            let weight = weight(words);
+            match Self::named(name) {
+                Some(Self::Gzip) => gzip = Some(weight),
+                Some(Self::Zstd) => zstd = Some(weight),
+                Some(Self::Deflate) => {}
+                None if name.eq_ignore_ascii_case(b"identity") => plain = weight,
+                None if name == b"*" => any = weight,
+                None => {}
             }
         }
-        best.map(|(_, coding)| coding)
+        // Whoever takes anything was written before zstd was.
+        let (gzip, zstd) = (gzip.unwrap_or(any), zstd.unwrap_or(0.0));
+        let (best, coding) = match zstd >= gzip {
+            true => (zstd, Self::Zstd),
+            false => (gzip, Self::Gzip),
+        };
+        (best > 0.0 && best >= plain).then_some(coding)
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -88,6 +91,20 @@ impl Coding {
             }
         }
     }
+}
+
+/// How much a coding is liked, by its parameters: from 0 to 1. What is no weight is no liking.
+fn weight<'a>(mut parameters: impl Iterator<Item = &'a [u8]>) -> f32 {
+    let weight = parameters.find_map(|word| {
+        word.strip_prefix(b"q=")
+            .or_else(|| word.strip_prefix(b"Q="))
+    });
+    let Some(weight) = weight else { return 1.0 };
+    let weight = std::str::from_utf8(weight).ok().map(str::trim);
+    let weight = weight.and_then(|weight| weight.parse::<f32>().ok());
+    weight
+        .filter(|weight| (0.0..=1.0).contains(weight))
+        .unwrap_or(0.0)
 }
 
 /// Unpacks a body piece by piece: what comes out is bounded by whoever asks for it.
@@ -248,16 +265,25 @@ mod tests {
     /// A client would get what it cannot read.
     #[test]
     fn the_best_accepted_coding_is_found() {
-        for (header, coding) in [
-            ("gzip, deflate", Some(Coding::Gzip)),
-            ("gzip, deflate, br, zstd", Some(Coding::Zstd)),
-            ("gzip;q=1.0, zstd;q=0.5", Some(Coding::Gzip)),
-            ("gzip;q=0", None),
-            ("identity", None),
-            ("zstd;q=x", None),
-            ("", None),
+        for (lines, coding) in [
+            (&["gzip, deflate"][..], Some(Coding::Gzip)),
+            (&["gzip, deflate, br, zstd"], Some(Coding::Zstd)),
+            (&["deflate", "gzip"], Some(Coding::Gzip)),
+            (&["gzip;q=1.0, zstd;q=0.5"], Some(Coding::Gzip)),
+            (&["*"], Some(Coding::Gzip)),
+            (&["*;q=0.5, zstd"], Some(Coding::Zstd)),
+            (&["gzip;q=0, *"], None),
+            (&["identity, gzip;q=0.1"], None),
+            (&["identity;q=0.5, gzip; Q=0.6"], Some(Coding::Gzip)),
+            (&["gzip;q=0"], None),
+            (&["gzip;q=nan"], None),
+            (&["identity"], None),
+            (&["zstd;q=x"], None),
+            (&[""], None),
+            (&[], None),
         ] {
-            assert_eq!(Coding::accepted(header.as_bytes()), coding, "{header}");
+            let found = Coding::accepted(lines.iter().map(|line| line.as_bytes()));
+            assert_eq!(found, coding, "{lines:?}");
         }
     }
 }

@@ -9,8 +9,9 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use axum::{RequestExt, Router};
-use futures_util::FutureExt;
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::Body as _;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
@@ -24,7 +25,7 @@ use crate::grpc::Counted;
 use crate::problem::{Code, Problem};
 use crate::routes::{Access, Method, Protocol, ROUTES, Route, Takes, protocol_of};
 use crate::settings::Control;
-use crate::traces::{Outcome, Spent, Trace};
+use crate::traces::{self, Outcome, Spent, Trace};
 use crate::upload::Upload;
 
 const REQUEST_ID: &str = "x-request-id";
@@ -93,7 +94,8 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
     let (parts, body) = request.into_parts();
     let marks = Marks::of(&app, &parts.headers);
     let upload = Upload::new(Arc::clone(&app), &parts.headers, body);
-    let accepted = parts.headers.get(header::ACCEPT_ENCODING).cloned();
+    let accepted = parts.headers.get_all(header::ACCEPT_ENCODING);
+    let accepted = Coding::accepted(accepted.iter().map(HeaderValue::as_bytes));
     let (method, version) = (parts.method.clone(), parts.version);
     let traces = app.traces.as_ref();
     let trace = traces.and_then(|traces| traces.begin(marks.trace.as_ref(), marks.state.as_ref()));
@@ -136,8 +138,8 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
         response.headers_mut().insert(header::ALLOW, methods);
     }
     // gRPC packs its messages itself.
-    if let Some(accepted) = accepted.filter(|_| protocol != Protocol::Grpc) {
-        response = packed(&app, &accepted, response);
+    if protocol != Protocol::Grpc {
+        response = packed(&app, accepted, response);
     }
     if app.is_stopping() && version <= Version::HTTP_11 {
         // Whoever keeps the connection would send the next request into the void.
@@ -319,34 +321,49 @@ fn is_cross_site(app: &App, parts: &Parts) -> bool {
 }
 
 /// The answer, compressed where that is wanted and worth it.
-fn packed(app: &App, accepted: &HeaderValue, response: Response) -> Response {
+fn packed(app: &App, accepted: Option<Coding>, mut response: Response) -> Response {
     let from = app.settings.compress_from as u64;
     let size = response.body().size_hint().exact().unwrap_or(0);
     if from == 0 || size < from || response.headers().contains_key(header::CONTENT_ENCODING) {
         return response;
     }
-    let Some(coding) = Coding::accepted(accepted.as_bytes()) else {
+    // Of what is not packed too: others might be given it, or not.
+    let vary = HeaderValue::from_static("accept-encoding");
+    response.headers_mut().append(header::VARY, vary);
+    let Some(coding) = accepted else {
         return response;
     };
-    let (mut head, mut body) = response.into_parts();
-    // What has a size is in memory.
-    let whole = body.frame().now_or_never().flatten();
-    let whole = whole.and_then(|frame| frame.ok()?.into_data().ok());
-    let Some(whole) = whole else {
-        return Response::from_parts(head, body);
+    let (mut head, body) = response.into_parts();
+    let whole = match whole(body) {
+        Ok(whole) => whole,
+        Err(body) => return Response::from_parts(head, body),
     };
     match tokio::task::block_in_place(|| coding.pack(&whole)) {
         Ok(packed) => {
             let name = HeaderValue::from_static(coding.name());
             head.headers.insert(header::CONTENT_ENCODING, name);
-            let vary = HeaderValue::from_static("accept-encoding");
-            head.headers.append(header::VARY, vary);
             head.headers.remove(header::CONTENT_LENGTH);
             Response::from_parts(head, Body::from(packed))
         }
         Err(error) => {
             tracing::error!(%error, "an answer could not be compressed");
             Response::from_parts(head, Body::from(whole))
+        }
+    }
+}
+
+/// All bytes of a body, if they are there in one piece; the body as it was, if they are not.
+fn whole(mut body: Body) -> Result<Bytes, Body> {
+    let size = body.size_hint().exact();
+    let is_whole = |data: &Bytes| Some(data.len() as u64) == size;
+    match body.frame().now_or_never().flatten() {
+        None => Err(body),
+        Some(Ok(first)) if first.data_ref().is_some_and(is_whole) && body.is_end_stream() => {
+            first.into_data().map_err(|_| body)
+        }
+        Some(first) => {
+            let all = stream::iter([first]).chain(BodyStream::new(body));
+            Err(Body::new(StreamBody::new(all)))
         }
     }
 }
@@ -381,7 +398,7 @@ impl Marks {
         let own = || HeaderValue::from_str(&app.request_id());
         let trace = headers
             .get("traceparent")
-            .filter(|value| is_trace(value.as_bytes()))
+            .filter(|value| traces::caller(value.as_bytes()).is_some())
             .cloned();
         Self {
             id: match given {
@@ -414,15 +431,6 @@ impl Marks {
     }
 }
 
-/// `00-<32 hex>-<16 hex>-<2 hex>`, as W3C's Trace Context has it.
-fn is_trace(value: &[u8]) -> bool {
-    value.len() == 55
-        && value.iter().enumerate().all(|(at, byte)| match at {
-            2 | 35 | 52 => *byte == b'-',
-            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
-        })
-}
-
 /// For the log line of a connection that broke before there was a request.
 pub(crate) fn unserved(why: &dyn std::fmt::Display, after: Duration) {
     tracing::debug!(%why, millis = after.as_millis() as u64, "connection ended");
@@ -430,23 +438,47 @@ pub(crate) fn unserved(why: &dyn std::fmt::Display, after: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::{Frame, SizeHint};
+
     use super::*;
 
-    /// A trace would break off at this server, or junk be sent on in its headers.
+    /// A body that says its size, and comes in pieces.
+    struct Pieces(Vec<&'static [u8]>);
+
+    impl hyper::body::Body for Pieces {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            let next = (!self.0.is_empty()).then(|| self.0.remove(0));
+            Poll::Ready(next.map(|piece| Ok(Frame::data(Bytes::from_static(piece)))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_empty()
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
+        }
+    }
+
+    /// A client would be given the beginning of its answer as the whole of it.
     #[test]
-    fn traces_are_recognised() {
-        assert!(is_trace(
-            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-        ));
-        assert!(!is_trace(
-            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0"
-        ));
-        assert!(!is_trace(
-            b"00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-        ));
-        assert!(!is_trace(
-            b"00-4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7-01"
-        ));
+    fn an_answer_in_pieces_keeps_them_all() {
+        assert_eq!(whole(Body::from("one")).unwrap(), "one");
+        assert_eq!(whole(Body::new(Pieces(vec![b"one"]))).unwrap(), "one");
+        for pieces in [&[b"one" as &[u8], b"two"][..], &[b"", b"onetwo"]] {
+            let body = whole(Body::new(Pieces(pieces.to_vec()))).unwrap_err();
+            let all = body.collect().now_or_never().unwrap().unwrap();
+            assert_eq!(all.to_bytes(), "onetwo");
+        }
     }
 
     /// A wrong method would look like a wrong address.

@@ -17,7 +17,12 @@ use hyper::body::Frame;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Version};
 use prost::Message;
-use tonic::codec::{CompressionEncoding, EncodeBody, SingleMessageCompressionOverride, Streaming};
+use prost::bytes::Buf;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use tonic::codec::{
+    CompressionEncoding, DecodeBuf, Decoder, EncodeBody, SingleMessageCompressionOverride,
+    Streaming,
+};
 use tonic::{Code as GrpcCode, Status};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -31,6 +36,9 @@ const DOMAIN: &str = "batchwright";
 const CONTENT_TYPE: &str = "application/grpc";
 const ENCODING: &str = "grpc-encoding";
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+/// What a field of a message takes in memory at most, beside its bytes: a tensor, or a text and the copy that is
+/// handed to the model.
+const FIELD: usize = 128;
 /// For clients that try again by themselves: so many milliseconds later.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// Messages stand in headers, of which clients take some kilobytes; and may repeat the client's own words.
@@ -38,14 +46,35 @@ const LONGEST_MESSAGE: usize = 1_024;
 
 /// Whether a request is gRPC's, whatever its path.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(CONTENT_TYPE.as_bytes()))
+    // Not `grpc-web` or `grpc+json`, which are framed or written otherwise.
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = kind.and_then(|kind| kind.split(|&byte| byte == b';').next());
+    kind.is_some_and(|kind| {
+        let kind = kind.trim_ascii();
+        let kind = kind.strip_suffix(b"+proto").unwrap_or(kind);
+        kind.eq_ignore_ascii_case(CONTENT_TYPE.as_bytes())
+    })
 }
 
 /// The status that a response is counted by: gRPC's own responses are all 200.
 #[derive(Clone, Copy)]
 pub(crate) struct Counted(pub(crate) u16);
+
+/// A message that is received.
+pub(crate) trait Asked: Message + Default + 'static {
+    /// Those of its fields that may stand in it many times.
+    const REPEATED: &'static [Repeated] = &[];
+}
+
+/// A field that may stand in a message many times.
+pub(crate) struct Repeated {
+    pub(crate) tag: u32,
+    pub(crate) name: &'static str,
+    /// How often it may.
+    pub(crate) most: usize,
+    /// Those within it, if it is a message whose fields are looked at.
+    pub(crate) within: Option<&'static [Repeated]>,
+}
 
 /// A message and what it takes of the bytes in memory, until it is dropped.
 pub(crate) struct Received<T> {
@@ -71,13 +100,16 @@ struct Intake {
 struct CountedBody {
     body: Body,
     intake: Arc<Mutex<Intake>>,
-    most: usize,
+}
+
+/// Makes messages, and counts what they will take before they are made.
+struct CountedDecoder<T> {
+    decoder: ProstDecoder<T>,
+    intake: Arc<Mutex<Intake>>,
 }
 
 /// The one message of a request.
-pub(crate) async fn message<T: Message + Default + 'static>(
-    call: &mut Call,
-) -> Result<Received<T>, Problem> {
+pub(crate) async fn message<T: Asked>(call: &mut Call) -> Result<Received<T>, Problem> {
     let within = call.app.settings.read_timeout;
     let mut messages = messages(call)?;
     let reading = async {
@@ -104,9 +136,7 @@ pub(crate) async fn message<T: Message + Default + 'static>(
 }
 
 /// The messages of a request, of any number.
-pub(crate) fn messages<T: Message + Default + 'static>(
-    call: &mut Call,
-) -> Result<Messages<T>, Problem> {
+pub(crate) fn messages<T: Asked>(call: &mut Call) -> Result<Messages<T>, Problem> {
     if !is_grpc(call.headers()) || call.parts.version < Version::HTTP_2 {
         return Err(Problem::bad_request(
             "this is a method of gRPC: ask for it with a client of gRPC, over HTTP/2",
@@ -131,9 +161,11 @@ pub(crate) fn messages<T: Message + Default + 'static>(
     let body = CountedBody {
         body: upload.take_body(),
         intake: Arc::clone(&intake),
-        most,
     };
-    let decoder = ProstDecoder::<T>::default();
+    let decoder = CountedDecoder {
+        decoder: ProstDecoder::<T>::default(),
+        intake: Arc::clone(&intake),
+    };
     Ok(Messages {
         messages: Streaming::new_request(decoder, body, encoding, Some(most)),
         intake,
@@ -141,7 +173,7 @@ pub(crate) fn messages<T: Message + Default + 'static>(
     })
 }
 
-impl<T: Message> Messages<T> {
+impl<T: Asked> Messages<T> {
     /// The next message, or none after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Received<T>>, Problem> {
         let message = self.messages.message().await;
@@ -149,10 +181,7 @@ impl<T: Message> Messages<T> {
         match message {
             Ok(None) => Ok(None),
             Ok(Some(message)) => {
-                let mut held = intake.held.split();
-                // What was compressed takes more than what has come.
-                let size = message.encoded_len();
-                held.grow(size.saturating_sub(held.size()))?;
+                let held = intake.held.split();
                 Ok(Some(Received { message, held }))
             }
             Err(status) => Err(intake
@@ -165,14 +194,18 @@ impl<T: Message> Messages<T> {
 
 /// What is wrong with a message that tonic could not read.
 fn unread(status: &Status, most: usize) -> Problem {
-    let mut words = status.message().split(' ');
+    let too_large = |size| Problem::too_large("max_body_bytes", size, most, "the message's bytes");
     match status.code() {
         GrpcCode::OutOfRange => {
             // Its size stands in the words alone.
-            let size = words.find_map(|word| word.parse().ok());
-            let size = size.unwrap_or(most.saturating_add(1));
-            Problem::too_large("max_body_bytes", size, most, "the message's bytes")
+            let size = status
+                .message()
+                .split(' ')
+                .find_map(|word| word.parse().ok());
+            too_large(size.unwrap_or(most.saturating_add(1)))
         }
+        // It came compressed, and is unpacked no further.
+        GrpcCode::ResourceExhausted => too_large(most.saturating_add(1)),
         _ => Problem::bad_request(format!("the message: {}", status.message())),
     }
 }
@@ -198,24 +231,70 @@ impl hyper::body::Body for CountedBody {
             return Poll::Ready(Some(Ok(frame)));
         };
         let mut intake = lock(&self.intake);
-        let counted = intake.held.grow(data.len()).and_then(|()| {
-            let size = intake.held.size();
-            match size > self.most {
-                true => Err(Problem::too_large(
-                    "max_body_bytes",
-                    size,
-                    self.most,
-                    "the message's bytes",
-                )),
-                false => Ok(()),
-            }
-        });
-        Poll::Ready(Some(counted.map(|()| frame).map_err(|problem| {
-            let status = Status::resource_exhausted(problem.message.clone());
-            intake.problem = Some(problem);
-            status
-        })))
+        // tonic asks for no more than the message whose size it has checked.
+        Poll::Ready(Some(match intake.held.grow(data.len()) {
+            Ok(()) => Ok(frame),
+            Err(problem) => Err(intake.refuse(problem)),
+        }))
     }
+}
+
+impl Intake {
+    /// Keeps the problem, for which tonic has no place.
+    fn refuse(&mut self, problem: Problem) -> Status {
+        let status = Status::resource_exhausted(problem.message.clone());
+        self.problem = Some(problem);
+        status
+    }
+}
+
+impl<T: Asked> Decoder for CountedDecoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn decode(&mut self, packed: &mut DecodeBuf<'_>) -> Result<Option<T>, Status> {
+        {
+            let mut intake = lock(&self.intake);
+            let counted = fields(packed.chunk(), T::REPEATED).and_then(|fields| {
+                let size = packed.remaining() + fields.saturating_mul(FIELD);
+                let more = size.saturating_sub(intake.held.size());
+                intake.held.expect(more)
+            });
+            counted.map_err(|problem| intake.refuse(problem))?;
+        }
+        self.decoder.decode(packed)
+    }
+}
+
+/// How many fields a message has, those within its repeated ones included.
+fn fields(mut packed: &[u8], known: &[Repeated]) -> Result<usize, Problem> {
+    let unread = |error| Problem::bad_request(format!("the message: {error}"));
+    let mut seen = vec![0; known.len()];
+    let mut count: usize = 0;
+    while !packed.is_empty() {
+        let (tag, kind) = decode_key(&mut packed).map_err(unread)?;
+        count += 1;
+        let at = known.iter().position(|field| field.tag == tag);
+        let mut inner = None;
+        if let Some(at) = at {
+            let Repeated { name, most, .. } = known[at];
+            seen[at] += 1;
+            if seen[at] > most {
+                return Err(Problem::bad_request(format!(
+                    "the message has more than {most} `{name}`"
+                )));
+            }
+            inner = known[at].within;
+        }
+        let whole = packed;
+        skip_field(kind, tag, &mut packed, DecodeContext::default()).map_err(unread)?;
+        if let (Some(inner), WireType::LengthDelimited) = (inner, kind) {
+            let mut value = &whole[..whole.len() - packed.len()];
+            decode_varint(&mut value).map_err(unread)?;
+            count += fields(value, inner)?;
+        }
+    }
+    Ok(count)
 }
 
 /// A response of one message.
@@ -357,6 +436,52 @@ fn timeout(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::problem::Limit;
+    use crate::wire::grpc::InferRequest;
+
+    /// Messages of another framing would be read as these, or a client be turned away for naming its format.
+    #[test]
+    fn a_content_type_is_known_from_its_like() {
+        for (kind, wanted) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;charset=utf-8", true),
+            ("Application/GRPC+proto ; a=b", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/grpc+json", false),
+            ("application/grpc+protobuf", false),
+            ("application/json", false),
+        ] {
+            let kind = HeaderValue::from_static(kind);
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind.clone())]);
+            assert_eq!(is_grpc(&headers), wanted, "{kind:?}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    /// Two bytes would take a hundred, and nobody have counted them.
+    #[test]
+    fn fields_are_counted_before_they_are_read() {
+        let count = |packed: &[u8]| fields(packed, InferRequest::REPEATED);
+        // A name; an input with a name and two empty texts.
+        assert_eq!(count(b"\x0a\x01m").unwrap(), 1);
+        assert_eq!(count(b"\x2a\x09\x0a\x01t\x2a\x04\x42\0\x42\0").unwrap(), 5);
+        // Raw texts are no message.
+        assert_eq!(count(b"\x3a\x02\xff\xff").unwrap(), 1);
+        for tag in [b"\x2a\0", b"\x32\0", b"\x3a\0"] {
+            assert_eq!(count(&tag.repeat(8)).unwrap(), 8);
+            assert_eq!(count(&tag.repeat(9)).unwrap_err().code, Code::BadRequest);
+        }
+        for broken in [
+            &b"\x2a\x09\x0a"[..],
+            b"\x2a",
+            b"\xff",
+            b"\x2a\x02\x2a\x09",
+            b"\0\0",
+        ] {
+            assert_eq!(count(broken).unwrap_err().code, Code::BadRequest);
+        }
+    }
 
     /// A client's deadline would be read as another, or none.
     #[test]

@@ -193,6 +193,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("/v2/models/{name}/infer", INFER),
     ("/v2/models/{name}/versions/{version}/infer", INFER),
     ("/", r#"{"inputs": "turn on the lights"}"#),
+    (
+        "/similarity",
+        r#"{"inputs": {"source_sentence": "turn on the lights", "sentences": ["what is my balance"]}}"#,
+    ),
 ];
 
 const INFER: &str = r#"{"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["turn on the lights"]}]}"#;

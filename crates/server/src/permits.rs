@@ -57,6 +57,21 @@ impl Held {
         }
     }
 
+    /// Takes what is going to be made of it too, if that could ever be held together.
+    pub(crate) fn expect(&mut self, more: usize) -> Result<(), Problem> {
+        let Permits { name, most, .. } = *self.permits;
+        let size = self.size.saturating_add(more);
+        match size > most {
+            true => Err(Problem::too_large(
+                name,
+                size,
+                most,
+                "the bytes that the body's texts take",
+            )),
+            false => self.grow(more),
+        }
+    }
+
     /// Takes so much more, or leaves everything as it is.
     pub(crate) fn grow(&mut self, more: usize) -> Result<(), Problem> {
         let Permits { name, most, held } = &*self.permits;
@@ -116,6 +131,14 @@ mod tests {
             }
         });
         assert_eq!(permits.held(), 0);
+        let mut some = permits.hold(60).unwrap();
+        // It would never fit; and it does not fit now.
+        assert_eq!(some.expect(41).unwrap_err().code, Code::TooLarge);
+        let other = permits.hold(20).unwrap();
+        assert_eq!(some.expect(40).unwrap_err().code, Code::Overloaded);
+        some.expect(20).unwrap();
+        assert_eq!((some.size(), permits.held()), (80, 100));
+        drop((some, other));
         let mut all = permits.hold(100).unwrap();
         let part = all.split();
         drop(all);

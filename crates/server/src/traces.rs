@@ -31,6 +31,8 @@ use crate::models::Loaded;
 use crate::routes::{Protocol, Route};
 use crate::settings::{OtlpSettings, Sampling};
 
+/// Bytes of a `traceparent`.
+const LENGTH: usize = 55;
 /// Most spans of one export; as OpenTelemetry's own processors.
 const BATCH: usize = 512;
 /// How long an export may take, unless the environment says otherwise.
@@ -124,7 +126,7 @@ impl Traces {
         parent: Option<&HeaderValue>,
         state: Option<&HeaderValue>,
     ) -> Option<Trace> {
-        let parent = parent.and_then(|value| caller(value.to_str().ok()?));
+        let parent = parent.and_then(|value| caller(value.as_bytes()));
         let id = parent.map_or_else(new_trace, |(id, ..)| id);
         let samples = match parent {
             Some((.., flags)) if self.sampling.follow_parent => flags.is_sampled(),
@@ -182,12 +184,20 @@ impl Trace {
     }
 }
 
-/// Trace, span and flags of `00-<trace>-<span>-<flags>`.
-fn caller(value: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
-    let mut parts = value.split('-').skip(1);
-    let trace = TraceId::from_hex(parts.next()?).ok()?;
-    let span = SpanId::from_hex(parts.next()?).ok()?;
-    let flags = u8::from_str_radix(parts.next()?, 16).ok()?;
+/// Trace, span and flags of a `traceparent`, as W3C's Trace Context has it: `00-<32 hex>-<16 hex>-<2 hex>`. The
+/// version `ff` is none, and neither are ids of zeros.
+pub(crate) fn caller(value: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
+    let is_plain = value.iter().enumerate().all(|(at, byte)| match at {
+        2 | 35 | 52 => *byte == b'-',
+        _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
+    });
+    if !is_plain || value.len() != LENGTH || value.starts_with(b"ff") {
+        return None;
+    }
+    let value = std::str::from_utf8(value).ok()?;
+    let trace = TraceId::from_hex(value.get(3..35)?).ok()?;
+    let span = SpanId::from_hex(value.get(36..52)?).ok()?;
+    let flags = u8::from_str_radix(value.get(53..LENGTH)?, 16).ok()?;
     let is_valid = trace != TraceId::INVALID && span != SpanId::INVALID;
     is_valid.then(|| (trace, span, TraceFlags::new(flags)))
 }
@@ -463,17 +473,30 @@ mod tests {
     #[test]
     fn callers_are_read() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let (trace, span, flags) = caller(parent).unwrap();
+        let (trace, span, flags) = caller(parent.as_bytes()).unwrap();
         assert_eq!(trace.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(span.to_string(), "00f067aa0ba902b7");
         assert!(flags.is_sampled());
-        assert!(
-            !caller(&parent.replace("-01", "-00"))
-                .unwrap()
-                .2
-                .is_sampled()
-        );
-        assert!(caller(&parent.replace("00f067aa0ba902b7", "0000000000000000")).is_none());
+        let of = |from: &str, to: &str| caller(parent.replace(from, to).as_bytes());
+        assert!(!of("-01", "-00").unwrap().2.is_sampled());
+        assert!(of("00-4b", "01-4b").is_some());
+        for (from, to) in [
+            ("00-4b", "ff-4b"),
+            ("00f067aa0ba902b7", "0000000000000000"),
+            (
+                "4bf92f3577b34da6a3ce929d0e0e4736",
+                "00000000000000000000000000000000",
+            ),
+            ("-01", "-0"),
+            ("-01", "-01-more"),
+            ("-01", "-+1"),
+            ("4bf9", "4BF9"),
+            ("736-00f", "736_00f"),
+            ("00-4b", "cc-4\u{e4}"),
+        ] {
+            assert!(of(from, to).is_none(), "{to}");
+        }
+        assert!(caller(b"").is_none());
         assert_eq!(address("http://a:4318"), "http://a:4318/v1/traces");
         assert_eq!(
             address("http://a:4318/v1/traces/"),

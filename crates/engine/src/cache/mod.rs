@@ -172,10 +172,12 @@ impl Cache {
         }
     }
 
-    /// Forgets every entry, in memory, on disk and at the server; the statistics stay.
+    /// Forgets every entry, in memory, on disk and at the server; the statistics stay. A tier that fails keeps no
+    /// other from it.
     pub(crate) fn clear(&self) -> Result<(), Error> {
         self.clear_memory();
-        self.disk.as_ref().map_or(Ok(()), DiskTier::clear)?;
-        self.remote.as_ref().map_or(Ok(()), RemoteTier::clear)
+        let disk = self.disk.as_ref().map_or(Ok(()), DiskTier::clear);
+        let remote = self.remote.as_ref().map_or(Ok(()), RemoteTier::clear);
+        disk.and(remote)
     }
 }

@@ -1,8 +1,9 @@
 //! The tier in a Redis or Valkey server: answers that several processes share, and that outlive them.
 //!
-//! Whoever looks a row up never connects, and waits for the server at most once for a few milliseconds: it takes
-//! one of a few connections that are open, and where none is free, or the server is away, the rows are computed.
-//! A connection that fails or is late is given up. One thread opens the next after a pause, and writes what is
+//! Whoever looks rows up never connects, and waits for the server for some milliseconds: it takes one of a few
+//! connections that are open, asks for some rows at a time, and begins no new wait when the time for all of them
+//! is over. Where no connection is free, or the server is away, the rows are computed. A connection that fails or
+//! is late is given up. One thread opens the next after a pause, and writes what is
 //! computed; what it cannot keep up with is dropped. So a server that is away or slow costs no more than one late
 //! lookup for each connection and pause, and fails no row.
 //!
@@ -22,21 +23,37 @@ use crate::Error;
 
 /// Connections that lookups take: as many of them may be late at once.
 const CONNECTIONS: usize = 4;
-/// How long a lookup waits for the server.
+/// How long a lookup waits for the server, however many rows it is for. An answer that comes in several parts may
+/// take a little longer: the socket knows of each part alone.
 const LOOKUP: Duration = Duration::from_millis(5);
+/// Rows that a lookup asks for at once: few, so that the time is looked at between them.
+const ASKED: usize = 32;
 /// How long the thread that writes waits for it.
 const WRITE: Duration = Duration::from_secs(1);
 /// How long the server is left alone after it failed.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Rows asked for at once, and written at once.
-const AT_ONCE: usize = 256;
+/// Rows written at once.
+const WRITTEN: usize = 256;
 /// Computed rows that wait to be written.
 const QUEUE: usize = 4_096;
+/// How long whoever drops the tier waits for them to be written.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Answers of one scope at a server.
 pub(crate) struct RemoteTier {
     shared: Arc<Shared>,
-    queue: SyncSender<(Key, Entry)>,
+    /// There until the tier is dropped.
+    queue: Option<SyncSender<Computed>>,
+    /// Tells when the thread has written everything.
+    done: Mutex<Receiver<()>>,
+}
+
+/// A row that is to be written.
+struct Computed {
+    key: Key,
+    entry: Entry,
+    /// How often the tier had been emptied then.
+    epoch: u64,
 }
 
 /// What lookups and the thread share.
@@ -44,6 +61,10 @@ struct Shared {
     client: Client,
     prefix: Vec<u8>,
     pool: Mutex<Pool>,
+    /// How often the tier was emptied.
+    epoch: AtomicU64,
+    /// Held while rows are written.
+    writing: Mutex<()>,
     counts: Counts,
 }
 
@@ -97,18 +118,28 @@ impl RemoteTier {
             client,
             prefix: format!("batchwright:{}:", place.scope).into_bytes(),
             pool: Mutex::default(),
+            epoch: AtomicU64::default(),
+            writing: Mutex::default(),
             counts: Counts::default(),
         });
         let (queue, computed) = sync_channel(QUEUE);
+        let (tell, done) = sync_channel(1);
         let writer = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("batchwright-redis".to_owned())
-            .spawn(move || writer.serve(&computed))
+            .spawn(move || {
+                writer.serve(&computed);
+                let _ = tell.send(());
+            })
             .map_err(|error| Error::Option {
                 name: "cache_redis",
                 problem: format!("the system refuses its thread: {error}"),
             })?;
-        Ok(Self { shared, queue })
+        Ok(Self {
+            shared,
+            queue: Some(queue),
+            done: Mutex::new(done),
+        })
     }
 
     /// What the server knows of these rows, one for each; nothing of those that it did not tell in time.
@@ -119,12 +150,12 @@ impl RemoteTier {
         let lent = self.shared.lock().idle.pop();
         if let Some(mut connection) = lent {
             let mut is_well = true;
-            for keys in keys.chunks(AT_ONCE) {
-                // Each wait is bounded; so must their number be.
-                if begun.elapsed() > LOOKUP {
+            for keys in keys.chunks(ASKED) {
+                let left = LOOKUP.saturating_sub(begun.elapsed());
+                if left.is_zero() {
                     break;
                 }
-                match self.shared.ask(&mut connection, keys) {
+                match self.shared.ask(&mut connection, keys, left) {
                     Ok(entries) => found.extend(entries),
                     Err(_) => {
                         is_well = false;
@@ -155,13 +186,20 @@ impl RemoteTier {
 
     /// Keeps what was computed, if there is room in the queue. Never waits.
     pub(crate) fn put(&self, key: Key, entry: Entry) {
-        if self.queue.try_send((key, entry)).is_err() {
+        let epoch = self.shared.epoch.load(Relaxed);
+        let row = Computed { key, entry, epoch };
+        let queue = self.queue.as_ref();
+        if queue.is_none_or(|queue| queue.try_send(row).is_err()) {
             self.shared.counts.dropped.fetch_add(1, Relaxed);
         }
     }
 
-    /// Forgets every answer of this scope. Blocks.
+    /// Forgets every answer of this scope, those included that wait to be written. Blocks.
     pub(crate) fn clear(&self) -> Result<(), Error> {
+        {
+            let _writing = self.shared.writing();
+            self.shared.epoch.fetch_add(1, Relaxed);
+        }
         let cleared = self.shared.connect(WRITE).and_then(|mut connection| {
             let mut pattern = self.shared.prefix.clone();
             pattern.push(b'*');
@@ -210,9 +248,23 @@ impl RemoteTier {
     }
 }
 
+impl Drop for RemoteTier {
+    /// Waits a moment for what is still to be written: a short process would leave nothing.
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        let done = self.done.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Later it is written all the same, if the process goes on.
+        let _ = done.recv_timeout(LAST);
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn key(&self, key: Key) -> Vec<u8> {
@@ -223,7 +275,10 @@ impl Shared {
         &self,
         connection: &mut Connection,
         keys: &[Key],
+        within: Duration,
     ) -> RedisResult<impl Iterator<Item = Option<Entry>>> {
+        connection.set_read_timeout(Some(within))?;
+        connection.set_write_timeout(Some(within))?;
         let names: Vec<Vec<u8>> = keys.iter().map(|&key| self.key(key)).collect();
         let values: Vec<Option<Vec<u8>>> = redis::cmd("MGET").arg(names).query(connection)?;
         if values.len() != keys.len() {
@@ -247,7 +302,7 @@ impl Shared {
     }
 
     /// Writes what was computed and keeps connections open, until nobody can compute any more.
-    fn serve(&self, computed: &Receiver<(Key, Entry)>) {
+    fn serve(&self, computed: &Receiver<Computed>) {
         let mut writing: Option<Connection> = None;
         loop {
             if self
@@ -264,20 +319,27 @@ impl Shared {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            rows.extend(computed.try_iter().take(AT_ONCE - 1));
-            let Some(connection) = writing.as_mut() else {
-                self.counts.dropped.fetch_add(rows.len() as u64, Relaxed);
+            rows.extend(computed.try_iter().take(WRITTEN - 1));
+            let count = rows.len() as u64;
+            let _writing = self.writing();
+            let epoch = self.epoch.load(Relaxed);
+            rows.retain(|row| row.epoch == epoch);
+            let forgotten = count - rows.len() as u64;
+            self.counts.dropped.fetch_add(forgotten, Relaxed);
+            let count = count - forgotten;
+            let Some(connection) = writing.as_mut().filter(|_| count > 0) else {
+                self.counts.dropped.fetch_add(count, Relaxed);
                 continue;
             };
             match self.write(connection, &rows) {
-                Ok(()) => self.counts.written.fetch_add(rows.len() as u64, Relaxed),
+                Ok(()) => self.counts.written.fetch_add(count, Relaxed),
                 Err(error) => {
                     // A full server refuses, and goes on answering.
                     if error.is_io_error() || error.is_connection_dropped() {
                         writing = None;
                     }
                     self.failed();
-                    self.counts.dropped.fetch_add(rows.len() as u64, Relaxed)
+                    self.counts.dropped.fetch_add(count, Relaxed)
                 }
             };
         }
@@ -303,9 +365,9 @@ impl Shared {
         self.lock().rest_until = Some(Instant::now() + PAUSE);
     }
 
-    fn write(&self, connection: &mut Connection, rows: &[(Key, Entry)]) -> RedisResult<()> {
+    fn write(&self, connection: &mut Connection, rows: &[Computed]) -> RedisResult<()> {
         let mut all = redis::pipe();
-        for (key, entry) in rows {
+        for Computed { key, entry, .. } in rows {
             all.cmd("SET")
                 .arg(self.key(*key))
                 .arg(encode(*key, entry))

@@ -16,8 +16,18 @@ use crate::{bits, builder, texts};
 struct StandIn {
     url: String,
     values: Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>,
-    /// While this is so nobody is answered.
-    hangs: Arc<AtomicBool>,
+    how: Arc<How>,
+}
+
+/// How it answers.
+#[derive(Default)]
+struct How {
+    /// Nobody.
+    hangs: AtomicBool,
+    /// Nobody who has written, though it is written.
+    hangs_after_writing: AtomicBool,
+    /// Whoever asks, three milliseconds later.
+    is_slow: AtomicBool,
 }
 
 impl StandIn {
@@ -26,13 +36,13 @@ impl StandIn {
         let stand_in = Self {
             url: format!("redis://{}", listener.local_addr().unwrap()),
             values: Arc::default(),
-            hangs: Arc::default(),
+            how: Arc::default(),
         };
-        let (values, hangs) = (Arc::clone(&stand_in.values), Arc::clone(&stand_in.hangs));
+        let (values, how) = (Arc::clone(&stand_in.values), Arc::clone(&stand_in.how));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (values, hangs) = (Arc::clone(&values), Arc::clone(&hangs));
-                std::thread::spawn(move || answer_all(stream.unwrap(), &values, &hangs));
+                let (values, how) = (Arc::clone(&values), Arc::clone(&how));
+                std::thread::spawn(move || answer_all(stream.unwrap(), &values, &how));
             }
         });
         stand_in
@@ -44,12 +54,10 @@ impl StandIn {
     }
 }
 
-fn answer_all(stream: TcpStream, values: &Mutex<HashMap<Vec<u8>, Vec<u8>>>, hangs: &AtomicBool) {
+fn answer_all(stream: TcpStream, values: &Mutex<HashMap<Vec<u8>, Vec<u8>>>, how: &How) {
     let mut stream = BufReader::new(stream);
     while let Some(words) = command(&mut stream) {
-        while hangs.load(SeqCst) {
-            std::thread::yield_now();
-        }
+        wait_while(&how.hangs);
         let mut values = values.lock().unwrap();
         let name = String::from_utf8_lossy(&words[0]).to_uppercase();
         let answer = match name.as_str() {
@@ -80,9 +88,20 @@ fn answer_all(stream: TcpStream, values: &Mutex<HashMap<Vec<u8>, Vec<u8>>>, hang
             _ => b"+OK\r\n".to_vec(),
         };
         drop(values);
+        match name.as_str() {
+            "SET" => wait_while(&how.hangs_after_writing),
+            "MGET" if how.is_slow.load(SeqCst) => std::thread::sleep(Duration::from_millis(3)),
+            _ => {}
+        }
         if stream.get_mut().write_all(&answer).is_err() {
             return;
         }
+    }
+}
+
+fn wait_while(it: &AtomicBool) {
+    while it.load(SeqCst) {
+        std::thread::yield_now();
     }
 }
 
@@ -186,11 +205,10 @@ fn what_one_model_computed_another_finds_bit_for_bit() {
 fn a_server_that_is_away_or_hangs_fails_no_row_and_may_come_back() {
     let texts = texts(10);
     let expected = expected(&texts);
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("redis://{}", gone.local_addr().unwrap());
-    drop(gone);
     let golden = Golden::load("bert-embed");
-    let model = builder(&golden).cache_redis(&url).load().unwrap();
+    // Nobody listens there, and no other test is ever given that port.
+    let away = builder(&golden).cache_redis("redis://127.0.0.1:1");
+    let model = away.load().unwrap();
     until(&model, &texts, &expected, |stats| {
         stats.failures > 0 && stats.dropped > 0
     });
@@ -203,15 +221,81 @@ fn a_server_that_is_away_or_hangs_fails_no_row_and_may_come_back() {
     let stand_in = StandIn::start();
     let model = stand_in.model();
     until(&model, &texts, &expected, |stats| stats.hits > 0);
-    stand_in.hangs.store(true, SeqCst);
+    stand_in.how.hangs.store(true, SeqCst);
     let before = remote(&model);
     // Each connection is late once, and then left alone.
     until(&model, &texts, &expected, |stats| {
         stats.failures > before.failures && stats.skipped > before.skipped + 100
     });
-    stand_in.hangs.store(false, SeqCst);
+    stand_in.how.hangs.store(false, SeqCst);
     let before = remote(&model);
     until(&model, &texts, &expected, |stats| stats.hits > before.hits);
+}
+
+/// What a lookup may wait for would grow with its rows.
+#[test]
+fn a_slow_server_is_asked_for_some_rows_and_no_longer() {
+    let stand_in = StandIn::start();
+    let texts = texts(300);
+    let expected = expected(&texts);
+    let model = stand_in.model();
+    until(&model, &texts, &expected, |stats| stats.hits > 0);
+    stand_in.how.is_slow.store(true, SeqCst);
+    let before = remote(&model);
+    model.embed(&texts).unwrap();
+    let after = remote(&model);
+    let skipped = after.skipped - before.skipped;
+    let told = after.hits + after.misses - before.hits - before.misses;
+    // In five milliseconds it is asked twice.
+    assert!(told <= 64 && told + skipped > 64, "{told}, {skipped}");
+}
+
+/// A short process would compute for nobody but itself.
+#[test]
+fn what_was_computed_last_is_written_before_a_model_is_gone() {
+    let stand_in = StandIn::start();
+    let (first, last) = (texts(10), texts(40));
+    let model = stand_in.model();
+    until(&model, &first, &expected(&first), |stats| stats.hits > 0);
+    stand_in.how.hangs_after_writing.store(true, SeqCst);
+    model.embed(&last).unwrap();
+    // Equal tokens are one row.
+    let rows: std::collections::HashSet<_> = expected(&last).into_iter().collect();
+    let how = Arc::clone(&stand_in.how);
+    let release = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        how.hangs_after_writing.store(false, SeqCst);
+    });
+    drop(model);
+    assert_eq!(stand_in.values.lock().unwrap().len(), rows.len());
+    release.join().unwrap();
+}
+
+/// What was to be forgotten would come back.
+#[test]
+fn what_waits_to_be_written_is_forgotten_too() {
+    let stand_in = StandIn::start();
+    let (first, last) = (texts(1), texts(40));
+    let model = stand_in.model();
+    stand_in.how.hangs_after_writing.store(true, SeqCst);
+    // The thread that writes waits for the answer about the first row, the others for the thread.
+    let patience = Instant::now() + Duration::from_secs(120);
+    while stand_in.values.lock().unwrap().is_empty() {
+        model.embed(&first).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(Instant::now() < patience);
+    }
+    model.embed(&last).unwrap();
+    let how = Arc::clone(&stand_in.how);
+    let release = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        how.hangs_after_writing.store(false, SeqCst);
+    });
+    model.clear_cache().unwrap();
+    release.join().unwrap();
+    // Everything that was put has been written or dropped.
+    drop(model);
+    assert_eq!(stand_in.values.lock().unwrap().len(), 0);
 }
 
 /// A misspelt address would be found out from a cache that never hits; a password must not stand in the words.

@@ -195,17 +195,20 @@ pub(crate) async fn clear_cache(call: Call) -> Result<Response, Problem> {
     let app = Arc::clone(&call.app);
     let clearing = tokio::task::spawn_blocking(move || {
         let mut cleared = Vec::new();
+        let mut failed = Ok(());
         for loaded in app.models.loaded() {
             let model = loaded.service.model();
             let before = model.cache_stats();
-            model
-                .clear_cache()
-                .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+            if let Err(error) = model.clear_cache() {
+                // The others are to forget all the same.
+                failed = Err(Problem::new(Code::Internal, error.to_string()));
+            }
             cleared.push(json!({
                 "name": loaded.name, "version": loaded.version,
                 "entries": before.entries + before.disk_entries, "bytes": before.bytes + before.disk_bytes,
             }));
         }
+        failed?;
         Ok(reply::json(reply::to_json(&json!({"cleared": cleared}))))
     });
     let cleared = clearing.await;

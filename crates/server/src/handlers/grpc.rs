@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -11,9 +11,9 @@ use futures_util::{FutureExt, StreamExt, stream};
 use prost::Message;
 
 use super::oip::{self as http, EXTENSIONS, READY, specs};
-use crate::app::App;
+use crate::app::{App, Standing};
 use crate::call::Call;
-use crate::grpc::{self, Messages, Received, message, messages, replies, reply};
+use crate::grpc::{self, Asked, Messages, Received, message, messages, replies, reply};
 use crate::models::{Loaded, Pick};
 use crate::predict::Receipt;
 use crate::problem::{Code, Problem};
@@ -28,8 +28,6 @@ use crate::wire::oip::{self, Columns, TensorSpec, Values, bad_input};
 
 /// Requests of one stream that are worked on at once: enough to fill batches.
 const AT_ONCE: usize = 32;
-/// How often a stream that waits for its client looks whether the server stops, and a watched health is looked at.
-const LOOK: Duration = Duration::from_millis(100);
 /// The service's name, which its health may be asked by.
 const SERVICE: &str = "inference.GRPCInferenceService";
 
@@ -39,7 +37,7 @@ async fn unary<A, B>(
     answer: impl AsyncFnOnce(&Call, A) -> Result<B, Problem>,
 ) -> Result<Response, Problem>
 where
-    A: Message + Default + 'static,
+    A: Asked,
     B: Message + 'static,
 {
     let Received {
@@ -419,9 +417,7 @@ async fn streamed(
 
 /// Until the server is told to stop.
 async fn stop(app: Arc<App>) {
-    while !app.is_stopping() {
-        tokio::time::sleep(LOOK).await;
-    }
+    app.stopped().await;
 }
 
 /// How it stands with the server, the service, or a model by its name.
@@ -447,25 +443,35 @@ pub(crate) async fn health(call: Call) -> Result<Response, Problem> {
 /// Says how it stands now, and again whenever that changes, until the server has stopped.
 pub(crate) async fn watch(mut call: Call) -> Result<Response, Problem> {
     let Received { message, .. } = message::<HealthRequest>(&mut call).await?;
-    let headers = call.headers().clone();
-    let app = Arc::clone(&call.app);
-    serving(&app, &message.service)?;
-    let states = stream::unfold((None, app), move |(told, app)| {
+    let states = stream::unfold((None, call.app.watch()), move |(told, mut watcher)| {
         let service = message.service.clone();
         async move {
             loop {
-                // The last word before the server stops is that it does.
-                if told == Some(ServingStatus::NotServing) && app.is_stopping() {
-                    return None;
-                }
-                let now = serving(&app, &service).unwrap_or(ServingStatus::NotServing);
+                let (now, is_stopping) = {
+                    let standing = watcher.borrow_and_update();
+                    (watched(&standing, &service), standing.is_stopping)
+                };
                 if told != Some(now) {
                     let answer = HealthResponse { status: now.into() };
-                    return Some((Ok(answer), (Some(now), app)));
+                    return Some((Ok(answer), (Some(now), watcher)));
                 }
-                tokio::time::sleep(LOOK).await;
+                // The last word before the server stops is that it does.
+                if is_stopping {
+                    return None;
+                }
+                watcher.changed().await.ok()?;
             }
         }
     });
-    Ok(replies(&headers, states))
+    Ok(replies(call.headers(), states))
+}
+
+/// As `grpc.health.v1` has it for who watches: a name that is not known is no error.
+fn watched(standing: &Standing, service: &str) -> ServingStatus {
+    let model = Some(service).filter(|name| !name.is_empty() && *name != SERVICE);
+    match standing.serves(model) {
+        Some(true) => ServingStatus::Serving,
+        Some(false) => ServingStatus::NotServing,
+        None => ServingStatus::ServiceUnknown,
+    }
 }

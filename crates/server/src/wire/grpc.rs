@@ -10,9 +10,20 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use prost::{Enumeration, Message, Oneof};
 
+use crate::grpc::{Asked, Repeated};
+
+/// No model here has as many inputs or outputs.
+const MOST_TENSORS: usize = 8;
+
 /// A request of `ServerLive`, `ServerReady` and `ServerMetadata`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct NothingAsked {}
+
+impl Asked for NothingAsked {}
+impl Asked for ModelAsked {}
+impl Asked for IndexRequest {}
+impl Asked for RepositoryAsked {}
+impl Asked for HealthRequest {}
 
 /// The answer of `ServerLive`, `ServerReady` and `ModelReady`.
 #[derive(Clone, PartialEq, Message)]
@@ -110,6 +121,34 @@ pub(crate) struct InferRequest {
     pub(crate) outputs: Vec<OutputAsked>,
     #[prost(bytes = "bytes", repeated, tag = "7")]
     pub(crate) raw: Vec<Bytes>,
+}
+
+impl Asked for InferRequest {
+    const REPEATED: &'static [Repeated] = &[
+        Repeated {
+            tag: 5,
+            name: "inputs",
+            most: MOST_TENSORS,
+            within: Some(&[Repeated {
+                tag: 5,
+                name: "contents",
+                most: 1,
+                within: Some(&[]),
+            }]),
+        },
+        Repeated {
+            tag: 6,
+            name: "outputs",
+            most: MOST_TENSORS,
+            within: Some(&[]),
+        },
+        Repeated {
+            tag: 7,
+            name: "raw_input_contents",
+            most: MOST_TENSORS,
+            within: None,
+        },
+    ];
 }
 
 /// An input or an output.
@@ -332,4 +371,5 @@ pub(crate) enum ServingStatus {
     Unknown = 0,
     Serving = 1,
     NotServing = 2,
+    ServiceUnknown = 3,
 }
