@@ -341,6 +341,7 @@ fn wanted(asked: &[OutputAsked], outputs: &[TensorSpec]) -> Result<Vec<TensorSpe
         let classes = number(&output.parameters, "classification")?.unwrap_or(0);
         http::named(&output.name, classes > 0, outputs)
     };
+    http::once(asked.iter().map(|output| output.name.as_str()))?;
     asked.iter().map(one).collect()
 }
 
