@@ -39,6 +39,11 @@ pub(crate) async fn load_slot(call: &Call, slot: Arc<Slot>) -> Result<Arc<Loaded
             "the server is stopping; load nothing now",
         ));
     }
+    // The start loads every model, and takes one that somebody else is loading for one that it cannot load.
+    if !call.app.has_begun() {
+        let words = "the models of the start are being loaded; try again when the server is ready";
+        return Err(Problem::new(Code::Busy, words).after(Duration::from_secs(1)));
+    }
     let app = Arc::clone(&call.app);
     let loading = tokio::task::spawn_blocking(move || app.models.load(&slot)).await;
     loading.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
