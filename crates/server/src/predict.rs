@@ -11,7 +11,9 @@ use engine::{
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 
+use crate::app::App;
 use crate::models::Loaded;
+use crate::permits::Held;
 use crate::problem::{Code, Limit, Problem};
 use crate::traces::Spent;
 use crate::wire::own::{Ask, Columns};
@@ -186,6 +188,38 @@ impl Options {
     }
 }
 
+/// A query beside each of its passages. Every pair has a copy of the query: whether there may be so many bytes is
+/// asked before the first is made, and they are counted as bodies are, for as long as the second is kept.
+pub(crate) fn pairs(
+    app: &App,
+    loaded: &Loaded,
+    query: &str,
+    passages: Vec<String>,
+) -> Result<(Vec<Input>, Held), Problem> {
+    let limits = loaded.service.settings().limits;
+    let count = passages.len();
+    if count > limits.texts_per_request {
+        let most = limits.texts_per_request;
+        return Err(Problem::too_large("max_texts", count, most, "the passages"));
+    }
+    let bytes = query.len().saturating_mul(count);
+    for (name, most) in [
+        ("max_bytes_in_flight", limits.bytes),
+        (
+            "max_body_bytes_in_flight",
+            app.settings.max_body_bytes_in_flight,
+        ),
+    ] {
+        if bytes > most {
+            let what = "the query's bytes, once for each passage";
+            return Err(Problem::too_large(name, bytes, most, what));
+        }
+    }
+    let held = app.body_bytes.hold(bytes)?;
+    let pair = |passage| Input::Pair(query.to_owned(), passage);
+    Ok((passages.into_iter().map(pair).collect(), held))
+}
+
 /// Hands texts to a model. Nothing waits here.
 pub(crate) fn submit(
     loaded: &Loaded,
@@ -194,6 +228,9 @@ pub(crate) fn submit(
 ) -> Result<Ticket, Refused> {
     let length = |input: &Input| input.text().len() + input.pair().map_or(0, str::len);
     let bytes: usize = inputs.iter().map(length).sum();
+    // It is put before every text.
+    let prompt = options.prompt.as_ref().map_or(0, String::len);
+    let bytes = bytes.saturating_add(prompt.saturating_mul(inputs.len()));
     let request = Request {
         inputs,
         priority: options.priority,

@@ -55,12 +55,15 @@ impl Shared {
             });
         }
         let text_bytes: usize = request.inputs.iter().map(bytes_of).sum();
+        // It is put before every text.
+        let prompt = request.prompt.as_ref().map_or(0, String::len);
+        let text_bytes = text_bytes.saturating_add(prompt.saturating_mul(texts));
         let mut load = Load::default();
         let mut permit = self.admission.admit(load).map_err(|full| self.full(full))?;
         let mut admit = |permit: &mut Permit, more: Load| {
             load.requests += more.requests;
             load.tokens += more.tokens;
-            load.bytes += more.bytes;
+            load.bytes = load.bytes.saturating_add(more.bytes);
             let own = [load.requests, load.tokens, load.bytes];
             permit.grow(more).map_err(|full| match full.limit {
                 "tokens" if own[1] > full.most => too_large(full, own[1]),
@@ -70,7 +73,7 @@ impl Shared {
         };
         let taken = Load {
             requests: 1,
-            bytes: text_bytes + texts * ROW_BYTES,
+            bytes: text_bytes.saturating_add(texts.saturating_mul(ROW_BYTES)),
             tokens: 0,
         };
         admit(&mut permit, taken)?;

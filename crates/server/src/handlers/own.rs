@@ -7,9 +7,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::tei;
+use crate::app::App;
 use crate::call::{Call, Payload};
-use crate::models::Pick;
-use crate::predict::{Answered, MANY_ROWS, Options, answer};
+use crate::models::{Loaded, Pick};
+use crate::permits::Held;
+use crate::predict::{Answered, MANY_ROWS, Options, answer, pairs};
 use crate::problem::Problem;
 use crate::reply;
 use crate::routes::Protocol;
@@ -58,12 +60,13 @@ async fn by_words(mut call: Call, task: Option<Task>) -> Result<Response, Proble
         return answered.map_err(|problem| problem.said_as(Protocol::TextEmbeddings));
     }
     let mut ask: Ask = payload.json()?;
-    let inputs = inputs(&mut ask)?;
+    let texts = texts(&mut ask)?;
     let loaded = call.app.models.find(Pick {
         name: ask.model.as_deref(),
         version: ask.version.as_deref(),
         task,
     })?;
+    let (inputs, _held) = texts.inputs(&call.app, &loaded)?;
     let mut options = Options::of(&ask);
     options.deadline = ask.deadline_ms.and_then(|ms| call.in_ms(ms));
     options.by_headers(&call, ask.priority.is_some())?;
@@ -73,16 +76,34 @@ async fn by_words(mut call: Call, task: Option<Task>) -> Result<Response, Proble
     write(&answered, &options)
 }
 
+/// The texts as they came: not multiplied out yet.
+pub(crate) enum Texts {
+    Rows(Vec<Input>),
+    Passages {
+        query: String,
+        passages: Vec<String>,
+    },
+}
+
+impl Texts {
+    /// As the model takes them, and what they take of the bytes in memory beyond the body.
+    fn inputs(self, app: &App, loaded: &Loaded) -> Result<(Vec<Input>, Held), Problem> {
+        match self {
+            Self::Rows(rows) => Ok((rows, app.body_bytes.hold(0)?)),
+            Self::Passages { query, passages } => pairs(app, loaded, &query, passages),
+        }
+    }
+}
+
 /// The texts, in whichever of their forms they came.
-pub(crate) fn inputs(ask: &mut Ask) -> Result<Vec<Input>, Problem> {
+pub(crate) fn texts(ask: &mut Ask) -> Result<Texts, Problem> {
     let (text, texts) = (ask.text.take(), ask.texts.take());
     match (text, texts, ask.query.take(), ask.passages.take()) {
-        (Some(text), None, None, None) => Ok(vec![text.into()]),
-        (None, Some(texts), None, None) => Ok(texts.into_iter().map(Into::into).collect()),
-        (None, None, Some(query), Some(passages)) => {
-            let pair = |passage| Input::Pair(query.clone(), passage);
-            Ok(passages.into_iter().map(pair).collect())
+        (Some(text), None, None, None) => Ok(Texts::Rows(vec![text.into()])),
+        (None, Some(texts), None, None) => {
+            Ok(Texts::Rows(texts.into_iter().map(Into::into).collect()))
         }
+        (None, None, Some(query), Some(passages)) => Ok(Texts::Passages { query, passages }),
         (None, None, None, None) => Err(Problem::bad_request(
             "there is no text; send `text`, `texts`, or `query` with `passages`",
         )),
@@ -136,12 +157,13 @@ pub(crate) async fn tokenize(mut call: Call) -> Result<Response, Problem> {
         texts: ask.texts,
         ..Ask::default()
     };
-    let inputs = inputs(&mut texts)?;
+    let texts = self::texts(&mut texts)?;
     let loaded = call.app.models.find(Pick {
         name: ask.model.as_deref(),
         version: ask.version.as_deref(),
         task: None,
     })?;
+    let (inputs, _held) = texts.inputs(&call.app, &loaded)?;
     let mut options = Options::default();
     let model = loaded.service.model();
     options.set_prompt(ask.prompt, ask.prompt_name.as_deref(), model)?;

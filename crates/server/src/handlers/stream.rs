@@ -143,7 +143,7 @@ impl From<RowError> for Fault {
 
 pub(crate) async fn predict(mut call: Call) -> Result<Response, Problem> {
     let mut ask: Ask = call.query()?;
-    if own::inputs(&mut ask).is_ok() {
+    if own::texts(&mut ask).is_ok() {
         return Err(Problem::bad_request(
             "the texts of a stream stand in its body, one a line",
         ));
