@@ -219,7 +219,7 @@ pub(crate) fn options(
         _ => Options::default(),
     };
     let timeout = timeout_us.filter(|&us| us > 0).map(Duration::from_micros);
-    options.deadline = timeout.and_then(|time| since.checked_add(time));
+    options.deadline = timeout.and_then(|time| since.checked_add(time)).into();
     let priority = priority.filter(|&level| level > 0);
     if let Some(level) = priority {
         options.priority = match level {
@@ -229,6 +229,7 @@ pub(crate) fn options(
         };
     }
     options.by_headers(call, priority.is_some())?;
+    options.arrived = Some(since);
     Ok(options)
 }
 

@@ -19,6 +19,9 @@ use crate::wire::own::{
     Ask, PredictAnswer, RowAnswer, TokenizeAnswer, TokenizeAsk, TokensAnswer, Usage,
 };
 
+/// Bytes that a byte of text takes as tokens: ids, spans and words, and these as JSON.
+const TOKENIZED: usize = 16;
+
 pub(crate) async fn predict(call: Call) -> Result<Response, Problem> {
     by_words(call, None).await
 }
@@ -68,7 +71,7 @@ async fn by_words(mut call: Call, task: Option<Task>) -> Result<Response, Proble
     })?;
     let (inputs, _held) = texts.inputs(&call.app, &loaded)?;
     let mut options = Options::of(&ask);
-    options.deadline = ask.deadline_ms.and_then(|ms| call.in_ms(ms));
+    options.deadline = ask.deadline_ms.and_then(|ms| call.in_ms(ms)).into();
     options.by_headers(&call, ask.priority.is_some())?;
     let model = loaded.service.model();
     options.set_prompt(ask.prompt.take(), ask.prompt_name.as_deref(), model)?;
@@ -168,40 +171,45 @@ pub(crate) async fn tokenize(mut call: Call) -> Result<Response, Problem> {
     let model = loaded.service.model();
     options.set_prompt(ask.prompt, ask.prompt_name.as_deref(), model)?;
     let prompt = options.prompt.as_deref();
-    let results = tokens_after(&loaded, prompt, &inputs, |tokens| TokensAnswer {
-        count: tokens.ids.len(),
-        truncated: tokens.truncated,
-        offsets: tokens
-            .spans
-            .iter()
-            .map(|span| (span.start, span.end))
-            .collect(),
-        ids: tokens.ids,
-        tokens: tokens.tokens,
-    })?;
+    let (results, _counted) =
+        tokens_after(&call.app, &loaded, prompt, &inputs, |tokens| TokensAnswer {
+            count: tokens.ids.len(),
+            truncated: tokens.truncated,
+            offsets: tokens
+                .spans
+                .iter()
+                .map(|span| (span.start, span.end))
+                .collect(),
+            ids: tokens.ids,
+            tokens: tokens.tokens,
+        })?;
     Ok(reply::json(reply::to_json(&TokenizeAnswer {
         model: &loaded.name,
         results,
     })))
 }
 
-/// Tokens of each text. Bounded as predicting is.
+/// Tokens of each text, and what they take of the bytes in memory. No more texts and tokens than a request to predict
+/// may have.
 pub(crate) fn tokens<T>(
-    loaded: &crate::models::Loaded,
+    app: &App,
+    loaded: &Loaded,
     inputs: &[Input],
     shown: impl Fn(engine::Tokens) -> T,
-) -> Result<Vec<T>, Problem> {
-    tokens_after(loaded, None, inputs, shown)
+) -> Result<(Vec<T>, Held), Problem> {
+    tokens_after(app, loaded, None, inputs, shown)
 }
 
 /// The same behind another prompt than the model's own.
 fn tokens_after<T>(
-    loaded: &crate::models::Loaded,
+    app: &App,
+    loaded: &Loaded,
     prompt: Option<&str>,
     inputs: &[Input],
     shown: impl Fn(engine::Tokens) -> T,
-) -> Result<Vec<T>, Problem> {
-    let most = loaded.service.settings().limits.texts_per_request;
+) -> Result<(Vec<T>, Held), Problem> {
+    let limits = loaded.service.settings().limits;
+    let most = limits.texts_per_request;
     if inputs.len() > most {
         return Err(Problem::too_large(
             "max_texts",
@@ -210,15 +218,41 @@ fn tokens_after<T>(
             "the texts",
         ));
     }
+    let held = room_for_tokens(app, prompt, inputs)?;
     let model = loaded.service.model();
+    let mut count = 0;
     let all = inputs.iter().enumerate().map(|(row, input)| {
         let tokens = match prompt {
             Some(prompt) => model.tokenize_with_prompt(input, prompt),
             None => model.tokenize(input),
         };
-        tokens
-            .map(&shown)
-            .map_err(|error| Problem::of_row(row, &error))
+        let tokens = tokens.map_err(|error| Problem::of_row(row, &error))?;
+        count += tokens.ids.len();
+        if count > limits.tokens {
+            let (name, what) = ("max_tokens_in_flight", "the tokens of the texts so far");
+            return Err(Problem::too_large(name, count, limits.tokens, what));
+        }
+        Ok(shown(tokens))
     });
-    tokio::task::block_in_place(|| all.collect())
+    let tokens: Result<Vec<T>, Problem> = tokio::task::block_in_place(|| all.collect());
+    Ok((tokens?, held))
+}
+
+/// Counts what tokens will take among the bytes of bodies.
+fn room_for_tokens(app: &App, prompt: Option<&str>, inputs: &[Input]) -> Result<Held, Problem> {
+    let length = |input: &Input| input.text().len() + input.pair().map_or(0, str::len);
+    let texts: usize = inputs.iter().map(length).sum();
+    let prompts = prompt.map_or(0, str::len).saturating_mul(inputs.len());
+    let bytes = texts.saturating_add(prompts).saturating_mul(TOKENIZED);
+    let most = app.settings.max_body_bytes_in_flight;
+    if bytes > most {
+        let what = format!("the tokens, at {TOKENIZED} bytes for each byte of text,");
+        return Err(Problem::too_large(
+            "max_body_bytes_in_flight",
+            bytes,
+            most,
+            &what,
+        ));
+    }
+    app.body_bytes.hold(bytes)
 }

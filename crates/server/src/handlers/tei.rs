@@ -311,7 +311,7 @@ pub(crate) fn tokenize(call: &Call, payload: &Payload) -> Result<Response, Probl
         OneOrMore::More(texts) => texts,
     };
     let inputs: Vec<Input> = texts.iter().map(|text| text.as_str().into()).collect();
-    let tokens = own::tokens(&loaded, &inputs, |tokens| tokens)?;
+    let (tokens, _held) = own::tokens(&call.app, &loaded, &inputs, |tokens| tokens)?;
     let rows: Vec<Vec<TeiToken>> = tokens
         .into_iter()
         .zip(&texts)
