@@ -175,6 +175,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("/tag", r#"{"text": "Ada Lovelace lived in London"}"#),
     ("/tokenize", r#"{"text": "turn on the lights"}"#),
     (
+        "/similarity",
+        r#"{"inputs": {"source_sentence": "opening hours", "sentences": ["We open at nine."]}}"#,
+    ),
+    (
         "/predict/stream",
         r#"["turn on the lights", {"id": 7, "text": "what is my balance"}]"#,
     ),
