@@ -145,8 +145,8 @@ pub mod codes {
     /// The network cannot take the row (its tokenizer belongs to another model), or a bug in this
     /// program: the row was given up, the others go on.
     pub const INTERNAL: &str = "internal";
-    /// The request's deadline passed while the row waited for a thread.
+    /// The request's deadline passed while it was read, or the row waited for a thread.
     pub const DEADLINE: &str = "deadline";
-    /// The request's deadline had passed before the row could wait for a thread.
+    /// The request's deadline had passed when it came.
     pub const EXPIRED: &str = "expired";
 }

@@ -123,6 +123,11 @@ impl App {
         self.begun.store(true, Relaxed);
     }
 
+    /// Whether every model of the start is loaded.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Relaxed)
+    }
+
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Relaxed);
         self.look();
@@ -228,7 +233,7 @@ impl App {
         if self.is_stopping() {
             why.push("the server is stopping".to_owned());
         }
-        if !self.begun.load(Relaxed) {
+        if !self.has_begun() {
             why.push("the models of the start are being loaded".to_owned());
         }
         // A model that was unloaded on purpose is missed by nobody, unless it was the last.

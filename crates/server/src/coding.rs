@@ -14,6 +14,8 @@ const PIECE: usize = 64 << 10;
 const ZSTD_WINDOW_LOG: u32 = 23;
 /// As large as deflate's window can be.
 const DEFLATE_WINDOW_BITS: u8 = 15;
+/// Members or frames of a body that may be empty.
+const MOST_EMPTY: usize = 1_000;
 /// The fastest: bodies are written once and read once.
 const LEVEL: i32 = 1;
 
@@ -115,6 +117,10 @@ pub(crate) struct Unpacker {
     is_whole: bool,
     /// More may come out without anything going in.
     is_full: bool,
+    /// Whether anything came out of this member.
+    has_given: bool,
+    /// Members so far of which nothing came.
+    empty: usize,
     piece: Vec<u8>,
 }
 
@@ -133,6 +139,8 @@ impl Unpacker {
             // Nothing at all is no compressed body.
             is_whole: false,
             is_full: false,
+            has_given: false,
+            empty: 0,
             piece: vec![0; PIECE],
         }
     }
@@ -140,7 +148,13 @@ impl Unpacker {
     /// Unpacks some of the bytes and takes them off; nothing comes out where more are needed first.
     pub(crate) fn next(&mut self, packed: &mut Bytes) -> Result<Bytes, Problem> {
         if self.is_whole && !packed.is_empty() {
-            // Another member: some programs write several.
+            // Another member: some programs write several. What gives nothing meets no limit of what comes out.
+            self.empty += usize::from(!self.has_given);
+            if self.empty > MOST_EMPTY {
+                let words = format!("more than {MOST_EMPTY} parts of it are empty");
+                return Err(damaged(self.coding, &words));
+            }
+            self.has_given = false;
             self.how = How::new(self.coding);
             self.is_whole = false;
         }
@@ -165,6 +179,7 @@ impl Unpacker {
             }
             How::Broken => return Err(damaged(self.coding, &"it cannot be unpacked")),
         };
+        self.has_given |= written > 0;
         self.is_full = written == self.piece.len() && !self.is_whole;
         if read == 0 && written == 0 && !self.is_whole && !packed.is_empty() {
             return Err(damaged(self.coding, &"it makes no sense"));
@@ -213,6 +228,20 @@ mod tests {
     use super::*;
 
     const ALL: [Coding; 3] = [Coding::Gzip, Coding::Deflate, Coding::Zstd];
+
+    /// An endless body that comes to nothing would keep a thread busy with beginning anew.
+    #[test]
+    fn empty_members_without_end_are_refused() {
+        for coding in ALL {
+            let empty = coding.pack(b"").unwrap();
+            let some = coding.pack(b"some").unwrap();
+            let few = [empty.repeat(MOST_EMPTY), some.clone()].concat();
+            assert_eq!(unpack(coding, &few, few.len()).unwrap(), b"some");
+            let many = [empty.repeat(MOST_EMPTY + 1), some].concat();
+            let problem = unpack(coding, &many, many.len()).unwrap_err();
+            assert!(problem.message.contains("are empty"), "{problem}");
+        }
+    }
 
     fn unpack(coding: Coding, packed: &[u8], step: usize) -> Result<Vec<u8>, Problem> {
         let mut unpacker = Unpacker::new(coding);

@@ -175,6 +175,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("/tag", r#"{"text": "Ada Lovelace lived in London"}"#),
     ("/tokenize", r#"{"text": "turn on the lights"}"#),
     (
+        "/similarity",
+        r#"{"inputs": {"source_sentence": "opening hours", "sentences": ["We open at nine."]}}"#,
+    ),
+    (
         "/predict/stream",
         r#"["turn on the lights", {"id": 7, "text": "what is my balance"}]"#,
     ),
@@ -193,10 +197,6 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("/v2/models/{name}/infer", INFER),
     ("/v2/models/{name}/versions/{version}/infer", INFER),
     ("/", r#"{"inputs": "turn on the lights"}"#),
-    (
-        "/similarity",
-        r#"{"inputs": {"source_sentence": "turn on the lights", "sentences": ["what is my balance"]}}"#,
-    ),
 ];
 
 const INFER: &str = r#"{"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["turn on the lights"]}]}"#;

@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use axum::response::Response;
 use engine::{
-    CacheUse, Input, Model, Prediction, Priority, ProblemType, PromptPooling, Reading, Refused,
-    Rendering, Request, RowError, Scores, Served, Task, Ticket, Timing,
+    CacheUse, Deadline, Input, Model, Prediction, Priority, ProblemType, PromptPooling, Reading,
+    Refused, Rendering, Request, RowError, Scores, Served, Service, Task, Ticket, Timing,
 };
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 
+use crate::app::App;
 use crate::models::Loaded;
+use crate::permits::Held;
 use crate::problem::{Code, Limit, Problem};
 use crate::traces::Spent;
 use crate::wire::own::{Ask, Columns};
@@ -33,7 +35,9 @@ pub(crate) struct Options {
     /// Instead of the model's own; empty for none.
     pub(crate) prompt: Option<String>,
     pub(crate) priority: Priority,
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) deadline: Deadline,
+    /// When the request came.
+    pub(crate) arrived: Option<Instant>,
     pub(crate) cache: CacheUse,
     /// Whether somebody wants to know what it cost beyond the headers.
     pub(crate) is_traced: bool,
@@ -66,7 +70,8 @@ impl Options {
             },
             prompt: None,
             priority: ask.priority.map(Into::into).unwrap_or_default(),
-            deadline: None,
+            deadline: Deadline::Default,
+            arrived: None,
             is_traced: false,
             cache: match ask.cache {
                 Some(false) => CacheUse::No,
@@ -186,27 +191,77 @@ impl Options {
     }
 }
 
+/// A query beside each of its passages. Every pair has a copy of the query: whether there may be so many bytes is
+/// asked before the first is made, and they are counted as bodies are, for as long as the second is kept.
+pub(crate) fn pairs(
+    app: &App,
+    loaded: &Loaded,
+    query: &str,
+    passages: Vec<String>,
+) -> Result<(Vec<Input>, Held), Problem> {
+    let limits = loaded.service.settings().limits;
+    let count = passages.len();
+    if count > limits.texts_per_request {
+        let most = limits.texts_per_request;
+        return Err(Problem::too_large("max_texts", count, most, "the passages"));
+    }
+    let bytes = query.len().saturating_mul(count);
+    for (name, most) in [
+        ("max_bytes_in_flight", limits.bytes),
+        (
+            "max_body_bytes_in_flight",
+            app.settings.max_body_bytes_in_flight,
+        ),
+    ] {
+        if bytes > most {
+            let what = "the query's bytes, once for each passage";
+            return Err(Problem::too_large(name, bytes, most, what));
+        }
+    }
+    let held = app.body_bytes.hold(bytes)?;
+    let pair = |passage| Input::Pair(query.to_owned(), passage);
+    Ok((passages.into_iter().map(pair).collect(), held))
+}
+
 /// Hands texts to a model. Nothing waits here.
-pub(crate) fn submit(
+fn submit(loaded: &Loaded, inputs: Vec<Input>, options: &Options) -> Result<Ticket, Refused> {
+    hand_over(loaded, inputs, options, Service::submit)
+}
+
+/// The same for those that come again if there is no room.
+pub(crate) fn offer(
     loaded: &Loaded,
     inputs: Vec<Input>,
     options: &Options,
 ) -> Result<Ticket, Refused> {
+    hand_over(loaded, inputs, options, Service::offer)
+}
+
+fn hand_over(
+    loaded: &Loaded,
+    inputs: Vec<Input>,
+    options: &Options,
+    over: impl FnOnce(&Service, Request) -> Result<Ticket, Refused>,
+) -> Result<Ticket, Refused> {
     let length = |input: &Input| input.text().len() + input.pair().map_or(0, str::len);
     let bytes: usize = inputs.iter().map(length).sum();
+    // It is put before every text.
+    let prompt = options.prompt.as_ref().map_or(0, String::len);
+    let bytes = bytes.saturating_add(prompt.saturating_mul(inputs.len()));
     let request = Request {
         inputs,
         priority: options.priority,
         deadline: options.deadline,
+        arrived: options.arrived,
         cache: options.cache,
         reading: options.reading,
         prompt: options.prompt.clone(),
     };
     // So is the lookup in a cache that waits for another process.
     if bytes > LONG_BYTES || loaded.service.model().shares_cache() {
-        tokio::task::block_in_place(|| loaded.service.submit(request))
+        tokio::task::block_in_place(|| over(&loaded.service, request))
     } else {
-        loaded.service.submit(request)
+        over(&loaded.service, request)
     }
 }
 
@@ -416,8 +471,11 @@ impl Options {
         priority_is_said: bool,
     ) -> Result<(), Problem> {
         self.is_traced = call.app.traces.is_some();
+        self.arrived = Some(call.arrived);
         let deadline = call.deadline()?;
-        self.deadline = self.deadline.or(deadline);
+        if self.deadline == Deadline::Default {
+            self.deadline = deadline.into();
+        }
         let priority = call.priority()?;
         if !priority_is_said {
             self.priority = priority;

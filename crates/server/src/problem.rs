@@ -51,9 +51,9 @@ pub enum Code {
     Internal,
     /// The model is known and not loaded, or the server is stopping.
     Unavailable,
-    /// The request's deadline passed while it waited for a thread: there is more to do than can be done.
+    /// The request's deadline passed while it was read or waited for a thread: there is more to do than can be done.
     Deadline,
-    /// The request's deadline had passed before it could wait for a thread.
+    /// The request's deadline had passed when it came.
     Expired,
     /// A web page of another origin asked for what changes the server.
     CrossSite,

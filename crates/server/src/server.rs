@@ -33,6 +33,9 @@ const LINGER: Duration = Duration::from_millis(500);
 /// How long no connection is taken on after the system has refused one, as it does without free files.
 const REFUSED_PAUSE: Duration = Duration::from_millis(20);
 
+/// After so long without a frame a peer of HTTP/2 is asked whether it is there, and has as long to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
 /// Why a server could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -237,6 +240,9 @@ fn builder(read_timeout: Duration) -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
+        // A peer that is gone without a word would keep its connection for ever.
+        .keep_alive_interval(Some(read_timeout.min(KEEP_ALIVE)))
+        .keep_alive_timeout(read_timeout.min(KEEP_ALIVE))
         .max_concurrent_streams(1_024);
     builder
 }

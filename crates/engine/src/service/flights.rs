@@ -101,6 +101,11 @@ impl Flights {
 
     /// Promises room in the queue; [`enter`](Self::enter) uses it up, [`release`](Self::release) gives
     /// the rest back.
+    /// Whether so much could be reserved.
+    pub(super) fn admits(&self, more: Held) -> Result<(), Full> {
+        self.queue.admits(self.reserved.and(more))
+    }
+
     pub(super) fn reserve(&mut self, more: Held) -> Result<(), Full> {
         let sum = self.reserved.and(more);
         self.queue.admits(sum)?;

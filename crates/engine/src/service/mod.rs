@@ -45,7 +45,7 @@ pub use batch::QueueLimits;
 pub use compute::Compute;
 use flights::Flights;
 pub use histogram::HistogramStats;
-pub use request::{Priority, Reading, Refused, Request};
+pub use request::{Deadline, Priority, Reading, Refused, Request};
 pub use settings::{ServiceLimits, ServiceSettings};
 use stats::Counters;
 pub use stats::ServiceStats;
@@ -237,6 +237,22 @@ impl Service {
         let submitted = shared.submit(request);
         if let Err(why) = &submitted {
             shared.counters.refused(why);
+        }
+        submitted
+    }
+
+    /// As [`submit`](Self::submit), for callers that come again with the same: while nothing has room it is refused
+    /// before it is tokenised, and what is refused with [`Refused::TooMany`] is not counted as refused.
+    ///
+    /// # Errors
+    /// If the service is closed, or the request is beyond a limit.
+    pub fn offer(&self, request: Request) -> Result<Ticket, Refused> {
+        let shared = &self.handle.shared;
+        shared.room()?;
+        let submitted = shared.submit(request);
+        match &submitted {
+            Ok(_) | Err(Refused::TooMany { .. }) => {}
+            Err(why) => shared.counters.refused(why),
         }
         submitted
     }

@@ -9,10 +9,10 @@ use crate::pipeline::CacheUse;
 /// Rows that are answered together.
 ///
 /// ```no_run
-/// use batchwright_engine::{Input, Request};
+/// use batchwright_engine::{Deadline, Input, Request};
 ///
 /// let request = Request::new(vec![Input::from("turn on the lights")]);
-/// assert_eq!(request.deadline, None);
+/// assert_eq!(request.deadline, Deadline::Default);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
@@ -22,9 +22,11 @@ pub struct Request {
     pub priority: Priority,
     /// When nobody needs the answer any more: rows whose computing has not begun by then are dropped and
     /// carry [`codes::DEADLINE`](crate::codes::DEADLINE), or [`codes::EXPIRED`](crate::codes::EXPIRED) if it had
-    /// passed before they were queued. `None`: the service's own
-    /// [`default_deadline`](crate::ServiceSettings::default_deadline).
-    pub deadline: Option<Instant>,
+    /// passed when the request came.
+    pub deadline: Deadline,
+    /// When it came, if that was before it is submitted: its default deadline counts from then, and it is
+    /// [`codes::EXPIRED`](crate::codes::EXPIRED) only if its deadline had passed by then.
+    pub arrived: Option<Instant>,
     /// Whether known answers are used and new ones kept. Without it, equal rows of other requests are not
     /// shared with either.
     pub cache: CacheUse,
@@ -43,6 +45,26 @@ impl Request {
             inputs,
             ..Self::default()
         }
+    }
+}
+
+/// When nobody needs an answer any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deadline {
+    /// As long after its arrival as the service's own
+    /// [`default_deadline`](crate::ServiceSettings::default_deadline) says.
+    #[default]
+    Default,
+    /// It is needed however late it comes.
+    Never,
+    /// From then on.
+    At(Instant),
+}
+
+impl From<Option<Instant>> for Deadline {
+    /// `None` is the default.
+    fn from(at: Option<Instant>) -> Self {
+        at.map_or(Self::Default, Self::At)
     }
 }
 

@@ -10,7 +10,7 @@ use text::Input;
 
 use super::flights::Waiter;
 use super::ticket::Pending;
-use super::{Reading, Refused, Request, Shared, State, Ticket};
+use super::{Deadline, Reading, Refused, Request, Shared, State, Ticket};
 use crate::answer::{Origin, Outcome};
 use crate::error::{RowError, codes};
 use crate::pipeline::CacheUse;
@@ -33,6 +33,8 @@ struct Missing {
     class: u8,
     cache: CacheUse,
     deadline: Option<Instant>,
+    /// When the request came.
+    came: Instant,
 }
 
 impl Shared {
@@ -55,12 +57,15 @@ impl Shared {
             });
         }
         let text_bytes: usize = request.inputs.iter().map(bytes_of).sum();
+        // It is put before every text.
+        let prompt = request.prompt.as_ref().map_or(0, String::len);
+        let text_bytes = text_bytes.saturating_add(prompt.saturating_mul(texts));
         let mut load = Load::default();
         let mut permit = self.admission.admit(load).map_err(|full| self.full(full))?;
         let mut admit = |permit: &mut Permit, more: Load| {
             load.requests += more.requests;
             load.tokens += more.tokens;
-            load.bytes += more.bytes;
+            load.bytes = load.bytes.saturating_add(more.bytes);
             let own = [load.requests, load.tokens, load.bytes];
             permit.grow(more).map_err(|full| match full.limit {
                 "tokens" if own[1] > full.most => too_large(full, own[1]),
@@ -70,21 +75,25 @@ impl Shared {
         };
         let taken = Load {
             requests: 1,
-            bytes: text_bytes + texts * ROW_BYTES,
+            bytes: text_bytes.saturating_add(texts.saturating_mul(ROW_BYTES)),
             tokens: 0,
         };
         admit(&mut permit, taken)?;
 
         let prepared = self.prepare(request.inputs, request.reading, request.prompt.as_deref());
         let counts = prepared.unique.iter().map(|unique| unique.count).collect();
+        let came = request.arrived.map_or(arrived, |came| came.min(arrived));
         let mut missing = Missing {
+            came,
             rows: Vec::new(),
             tokens: 0,
             class: request.priority as u8,
             cache: request.cache,
-            deadline: request
-                .deadline
-                .or_else(|| arrived.checked_add(default_deadline?)),
+            deadline: match request.deadline {
+                Deadline::Default => default_deadline.and_then(|within| came.checked_add(within)),
+                Deadline::Never => None,
+                Deadline::At(at) => Some(at),
+            },
         };
         let outcomes = self.look_up(prepared.unique, &mut missing);
         let network = self.model.core().executor.network();
@@ -112,6 +121,27 @@ impl Shared {
             flights,
             permit: Some(permit),
         })
+    }
+
+    /// Whether there is room for one small row: costs a lock and no tokenising.
+    pub(super) fn room(&self) -> Result<(), Refused> {
+        let least = Load {
+            requests: 1,
+            tokens: 1,
+            bytes: 1,
+        };
+        let _permit = self
+            .admission
+            .admit(least)
+            .map_err(|full| self.full(full))?;
+        let row = Held {
+            entries: 1,
+            tokens: 1,
+            bytes: 1,
+        };
+        let state = self.lock();
+        let admitted = state.flights.admits(row);
+        admitted.map_err(|full| self.full_after(&state, full))
     }
 
     fn prepare(
@@ -157,11 +187,17 @@ impl Shared {
         if missing.deadline.is_some_and(|deadline| deadline <= since) {
             self.counters.accepted();
             let rows = missing.rows.iter().map(|&(row, _)| (row, pending, since));
-            self.fail(
-                rows,
-                codes::EXPIRED,
-                "the deadline had passed before the request could be queued; allow more time",
-            );
+            let (code, words) = match missing.deadline <= Some(missing.came) {
+                true => (
+                    codes::EXPIRED,
+                    "the deadline had passed when the request came; allow more time",
+                ),
+                false => (
+                    codes::DEADLINE,
+                    "the deadline passed while the request was read; allow more time, or send less at once",
+                ),
+            };
+            self.fail(rows, code, words);
             return Ok(Vec::new());
         }
         let arrived = since.saturating_duration_since(self.epoch);

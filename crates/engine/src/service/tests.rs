@@ -231,7 +231,7 @@ fn late_rows_cost_nothing_and_take_nobody_with_them() {
     let deadline = Instant::now() + Duration::from_millis(20);
     let by = |texts: &[&str], deadline| {
         let request = Request {
-            deadline: Some(deadline),
+            deadline: Deadline::At(deadline),
             ..request(texts)
         };
         service.submit(request).unwrap()
@@ -240,6 +240,15 @@ fn late_rows_cost_nothing_and_take_nobody_with_them() {
     let patient = submit(&service, &["the lights"]);
     let past = by(&["what is"], Instant::now() - Duration::from_millis(1));
     assert!(past.is_ready());
+    // It came in time, and was read for too long.
+    let now = Instant::now();
+    let read = Request {
+        deadline: Deadline::At(now - Duration::from_millis(1)),
+        arrived: now.checked_sub(Duration::from_millis(2)),
+        ..request(&["to"])
+    };
+    let read = service.submit(read).unwrap().wait();
+    assert_eq!(error_codes(&read), [Some(codes::DEADLINE)]);
     while Instant::now() <= deadline {
         std::thread::yield_now();
     }
@@ -254,9 +263,97 @@ fn late_rows_cost_nothing_and_take_nobody_with_them() {
     let rows: usize = gate.batches().iter().map(Vec::len).sum();
     assert_eq!(rows, 2);
     let stats = service.stats();
-    assert_eq!(counted(&stats.failures, codes::DEADLINE), 2);
+    assert_eq!(counted(&stats.failures, codes::DEADLINE), 3);
     assert_eq!(counted(&stats.failures, codes::EXPIRED), 1);
     assert_eq!((stats.rows_computed, stats.rows_shared), (2, 1));
+}
+
+/// A bulk stream would lose lines to a default that is for those who wait.
+#[test]
+fn what_has_no_deadline_has_no_default_one() {
+    let within = Some(Duration::from_millis(1));
+    let (service, gate) = gated(ServiceSettings {
+        default_deadline: within,
+        ..ServiceSettings::default()
+    });
+    let by = |text: &str, deadline| {
+        let request = Request {
+            deadline,
+            ..request(&[text])
+        };
+        service.submit(request).unwrap()
+    };
+    let held = by("hold", Deadline::Never);
+    gate.begun(1);
+    let patient = by("turn on", Deadline::Never);
+    let usual = by("the lights", Deadline::Default);
+    let over = Instant::now() + Duration::from_millis(1);
+    while Instant::now() <= over {
+        std::thread::yield_now();
+    }
+    gate.open();
+    assert_eq!(error_codes(&held.wait()), [None]);
+    assert_eq!(error_codes(&patient.wait()), [None]);
+    let told = error_codes(&usual.wait());
+    assert!(
+        [[Some(codes::DEADLINE)], [Some(codes::EXPIRED)]].contains(&[told[0]]),
+        "{told:?}"
+    );
+}
+
+/// A stream that waits for room would show as thousands of refusals of clients who were refused nothing.
+#[test]
+fn what_comes_again_is_not_counted_as_refused() {
+    let mut settings = ServiceSettings::default();
+    settings.queue.entries = 1;
+    let (service, gate) = gated(settings);
+    let held = hold(&service, &gate);
+    let waiting = submit(&service, &["a"]);
+    let refused = |service: &Service| -> u64 {
+        let stats = service.stats();
+        stats.refused.iter().map(|(_, count)| count).sum()
+    };
+    for _ in 0..3 {
+        let offered = service.offer(request(&["b"]));
+        assert!(
+            matches!(offered, Err(Refused::TooMany { .. })),
+            "{offered:?}"
+        );
+    }
+    assert_eq!(refused(&service), 0);
+    assert!(service.submit(request(&["b"])).is_err());
+    assert_eq!(refused(&service), 1);
+    gate.open();
+    held.wait();
+    waiting.wait();
+    let answered = service.offer(request(&["b"])).unwrap().wait();
+    assert_eq!(error_codes(&answered), [None]);
+    service.close();
+    assert!(matches!(
+        service.offer(request(&["c"])),
+        Err(Refused::Closed)
+    ));
+}
+
+/// A short list behind a long prompt is a lot of text, which nothing bounded.
+#[test]
+fn a_prompt_counts_once_for_each_text() {
+    let mut settings = ServiceSettings::default();
+    settings.limits.bytes = 100_000;
+    let (service, gate) = gated(settings);
+    gate.open();
+    let behind = |prompt: usize| Request {
+        prompt: Some("a ".repeat(prompt / 2)),
+        ..request(&["a"; 10])
+    };
+    service.submit(behind(1_000)).unwrap().wait();
+    match service.submit(behind(10_000)) {
+        Err(Refused::TooLarge { limit, value, .. }) => {
+            assert_eq!(limit, "bytes");
+            assert!(value > 100_000, "{value}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A request that cannot be answered in time must hear so at once, not when its time is over.
@@ -274,7 +371,7 @@ fn what_would_be_late_is_refused_at_once() {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let job = submit(&service, &texts);
     let by = |seconds| Request {
-        deadline: Some(Instant::now() + Duration::from_secs(seconds)),
+        deadline: Deadline::At(Instant::now() + Duration::from_secs(seconds)),
         ..request(&["a b b a"])
     };
     match service.submit(by(600)) {

@@ -195,7 +195,8 @@ fn hammered_it_answers_everybody_and_counts_exactly() {
                     let request = Request {
                         priority: [Priority::High, Priority::Normal, Priority::Low][n % 3],
                         deadline: (n % 7 == 0)
-                            .then(|| Instant::now() + Duration::from_micros(n as u64 * 10)),
+                            .then(|| Instant::now() + Duration::from_micros(n as u64 * 10))
+                            .into(),
                         cache: [CacheUse::Yes, CacheUse::No][usize::from(n % 4 == 0)],
                         ..request(&texts[from..to])
                     };

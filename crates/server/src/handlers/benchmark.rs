@@ -20,6 +20,8 @@ const MOST_ROWS: usize = 10_000;
 const MOST_ROUNDS: usize = 20;
 const MOST_QUERIES: usize = 10_000;
 const MOST_COMBINATIONS: usize = 100;
+/// Workspace grows with the batch, and the threads keep it.
+const MOST_BATCH_TOKENS: usize = 65_536;
 const MOST_SECONDS: u64 = 60;
 const DEFAULT_SECONDS: u64 = 10;
 
@@ -35,7 +37,7 @@ pub(crate) struct BenchmarkAsk {
     version: Option<String>,
     /// The texts, or pairs of texts: real ones, for lengths decide everything. 10,000 at most.
     texts: Vec<Row>,
-    /// Token budgets to try, 1 to 100; a range around the default if left out.
+    /// Token budgets to try, 1 to 100 of 1 to 65,536 each; a range around the default if left out.
     #[serde(default)]
     batch_tokens: Vec<usize>,
     /// Numbers of threads to try, 1 to 100; one and all of the model's if left out.
@@ -74,6 +76,9 @@ impl BenchmarkAsk {
             1,
             MOST_COMBINATIONS,
         )?;
+        for &tokens in &self.batch_tokens {
+            within("batch_tokens", tokens, 1, MOST_BATCH_TOKENS)?;
+        }
         within("number of texts", self.texts.len(), 1, MOST_ROWS)?;
         let mut spec = BenchmarkSpec::new(self.texts.into_iter().map(Input::from).collect());
         spec.rounds = within("rounds", self.rounds.unwrap_or(spec.rounds), 1, MOST_ROUNDS)?;

@@ -39,6 +39,11 @@ pub(crate) async fn load_slot(call: &Call, slot: Arc<Slot>) -> Result<Arc<Loaded
             "the server is stopping; load nothing now",
         ));
     }
+    // The start loads every model, and takes one that somebody else is loading for one that it cannot load.
+    if !call.app.has_begun() {
+        let words = "the models of the start are being loaded; try again when the server is ready";
+        return Err(Problem::new(Code::Busy, words).after(Duration::from_secs(1)));
+    }
     let app = Arc::clone(&call.app);
     let loading = tokio::task::spawn_blocking(move || app.models.load(&slot)).await;
     loading.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
@@ -213,4 +218,52 @@ pub(crate) async fn clear_cache(call: Call) -> Result<Response, Problem> {
     });
     let cleared = clearing.await;
     cleared.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use engine::Model;
+    use hyper::Request;
+    use tower_service::Service;
+
+    use super::*;
+    use crate::app::App;
+    use crate::gate;
+    use crate::models::{ModelSpec, Models};
+    use crate::settings::ServerSettings;
+
+    /// Whoever loads a model before its turn would end the server, which then cannot load it itself.
+    #[test]
+    fn nothing_is_loaded_beside_the_start() {
+        let directory = testing::golden::root().join("bert-embed");
+        let spec = ModelSpec {
+            name: "m".to_owned(),
+            version: "1".to_owned(),
+            source: "bert-embed".to_owned(),
+            builder: Model::builder(directory.to_str().unwrap()),
+            settings: ServiceSettings::default(),
+        };
+        let models = Models::new(1, vec![spec]).unwrap();
+        let app = Arc::new(App::new(ServerSettings::default(), models, None));
+        let mut router = gate::router(Arc::clone(&app));
+        let mut load = async |path: &str| {
+            let request = Request::post(path)
+                .header("host", "test")
+                .body(Body::empty())
+                .unwrap();
+            router.call(request).await.unwrap()
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            for path in ["/models/m/load", "/v2/repository/models/m/load"] {
+                let refused = load(path).await;
+                assert_eq!(refused.status(), 409, "{path}");
+                assert_eq!(refused.headers()["retry-after"], "1");
+            }
+            assert!(app.models.loaded().next().is_none());
+            app.begin();
+            assert_eq!(load("/models/m/load").await.status(), 200);
+        });
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use axum::response::Response;
 use bytes::Bytes;
+use engine::Deadline;
 use futures_util::{FutureExt, StreamExt, stream};
 use prost::Message;
 
@@ -240,8 +241,12 @@ async fn inferred(
         number(parameters, "priority")?,
     );
     let mut options = http::options(call, loaded.task(), since, asked)?;
-    let deadlines = [options.deadline, grpc::deadline(call)?];
-    options.deadline = deadlines.into_iter().flatten().min();
+    if let Some(at) = grpc::deadline(call)? {
+        options.deadline = Deadline::At(match options.deadline {
+            Deadline::At(own) => own.min(at),
+            Deadline::Default | Deadline::Never => at,
+        });
+    }
     let inputs = columns(&ask)?.into_inputs()?;
     let wanted = wanted(&ask.outputs, &specs(&loaded).1)?;
     let rows = inputs.len();
@@ -339,6 +344,7 @@ fn wanted(asked: &[OutputAsked], outputs: &[TensorSpec]) -> Result<Vec<TensorSpe
         let classes = number(&output.parameters, "classification")?.unwrap_or(0);
         http::named(&output.name, classes > 0, outputs)
     };
+    http::once(asked.iter().map(|output| output.name.as_str()))?;
     asked.iter().map(one).collect()
 }
 

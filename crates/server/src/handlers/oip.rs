@@ -1,5 +1,6 @@
 //! The Open Inference Protocol: metadata, inference, the repository.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -218,7 +219,7 @@ pub(crate) fn options(
         _ => Options::default(),
     };
     let timeout = timeout_us.filter(|&us| us > 0).map(Duration::from_micros);
-    options.deadline = timeout.and_then(|time| since.checked_add(time));
+    options.deadline = timeout.and_then(|time| since.checked_add(time)).into();
     let priority = priority.filter(|&level| level > 0);
     if let Some(level) = priority {
         options.priority = match level {
@@ -228,6 +229,7 @@ pub(crate) fn options(
         };
     }
     options.by_headers(call, priority.is_some())?;
+    options.arrived = Some(since);
     Ok(options)
 }
 
@@ -242,7 +244,21 @@ fn wanted(ask: &InferAsk, outputs: &[TensorSpec]) -> Result<Vec<(TensorSpec, boo
         let spec = named(&output.name, classes > 0, outputs)?;
         Ok((spec, output.parameters.binary_data.unwrap_or(all)))
     };
+    once(ask.outputs.iter().map(|output| output.name.as_str()))?;
     ask.outputs.iter().map(one).collect()
+}
+
+/// Refuses an output that is asked for again: each would be another copy of all its values.
+pub(crate) fn once<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
+    let mut before = HashSet::new();
+    for name in names {
+        if !before.insert(name) {
+            return Err(Problem::bad_request(format!(
+                "the output `{name}` stands twice; ask for it once"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// An output by its name.

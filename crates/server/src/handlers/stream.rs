@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use engine::{Input, Refused, RowError, Ticket};
+use engine::{Deadline, Input, Refused, RowError, Ticket};
 use futures_util::FutureExt;
 use hyper::header::HeaderValue;
 use serde::{Deserialize, Serialize};
@@ -33,8 +33,9 @@ const LINES: usize = 32;
 const LINE_BYTES: usize = 1 << 20;
 /// Such groups that may be on their way: enough to fill batches, few enough to be small.
 const GROUPS: usize = 16;
-/// How long the model is left alone when it has no room.
-const PAUSE: Duration = Duration::from_millis(5);
+/// How long the model is left alone when it has no room: as long as it says, within these. Where all bodies together
+/// take too much, the shortest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
 /// A line: a text or a pair by itself, or with an `id` that comes back.
 #[derive(Deserialize, ToSchema)]
@@ -143,7 +144,7 @@ impl From<RowError> for Fault {
 
 pub(crate) async fn predict(mut call: Call) -> Result<Response, Problem> {
     let mut ask: Ask = call.query()?;
-    if own::inputs(&mut ask).is_ok() {
+    if own::texts(&mut ask).is_ok() {
         return Err(Problem::bad_request(
             "the texts of a stream stand in its body, one a line",
         ));
@@ -156,7 +157,7 @@ pub(crate) async fn predict(mut call: Call) -> Result<Response, Problem> {
     let mut options = Options::of(&ask);
     options.by_headers(&call, ask.priority.is_some())?;
     // A stream has no end that could be late.
-    options.deadline = None;
+    options.deadline = Deadline::Never;
     let model = loaded.service.model();
     options.set_prompt(ask.prompt.take(), ask.prompt_name.as_deref(), model)?;
     options.check(model)?;
@@ -349,7 +350,7 @@ impl Stream {
         loop {
             match self.app.body_bytes.hold(bytes) {
                 Ok(held) => return Ok(held),
-                Err(_) => self.pause().await?,
+                Err(_) => self.pause(PAUSE.0).await?,
             }
         }
     }
@@ -357,23 +358,25 @@ impl Stream {
     /// The back-pressure of a full queue is passed on to whoever sends: nothing is read meanwhile.
     async fn submit(&mut self, inputs: Vec<Input>) -> Result<Result<Ticket, Problem>, Gone> {
         loop {
-            match predict::submit(&self.loaded, inputs.clone(), &self.options) {
+            match predict::offer(&self.loaded, inputs.clone(), &self.options) {
                 Ok(ticket) => return Ok(Ok(ticket)),
-                Err(Refused::TooMany { .. }) => self.pause().await?,
+                Err(Refused::TooMany { retry_after, .. }) => self.pause(retry_after).await?,
                 Err(why) => return Ok(Err(predict::refused(why))),
             }
         }
     }
 
     /// Waits until there may be room: this stream's own answers take some as long as they are not sent.
-    async fn pause(&mut self) -> Result<(), Gone> {
+    async fn pause(&mut self, wait: Duration) -> Result<(), Gone> {
         if !self.groups.is_empty() {
             return self.send_front().await;
         }
         if self.out.is_closed() {
             return Err(Gone);
         }
-        tokio::time::sleep(PAUSE).await;
+        // Not all streams at the same time.
+        let wait = wait.clamp(PAUSE.0, PAUSE.1);
+        tokio::time::sleep(wait.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
         Ok(())
     }
 

@@ -271,8 +271,16 @@ async fn rerank(call: &Call, body: TeiRerank) -> Result<Response, Problem> {
     if body.texts.is_empty() {
         return Err(empty("texts"));
     }
-    let pair = |text: &String| Input::Pair(body.query.clone(), text.clone());
-    let inputs = body.texts.iter().map(pair).collect();
+    let loaded = call.app.models.find(Pick {
+        task: Some(Task::Rerank),
+        ..named(body.model.as_deref())
+    })?;
+    let count = body.texts.len();
+    let mut texts = match body.return_text {
+        true => body.texts.iter().cloned().map(Some).collect(),
+        false => vec![None; count],
+    };
+    let (inputs, _held) = predict::pairs(&call.app, &loaded, &body.query, body.texts)?;
     let options = Options {
         raw_scores: body.raw_scores,
         reading: reading(body.truncate, body.truncation_direction),
@@ -282,11 +290,11 @@ async fn rerank(call: &Call, body: TeiRerank) -> Result<Response, Problem> {
         ask(call, body.model.as_deref(), Task::Rerank, inputs, options).await?;
     let mut ranks: Vec<TeiRank> = predictions
         .into_iter()
-        .zip(body.texts)
+        .zip(&mut texts)
         .enumerate()
         .map(|(index, (prediction, text))| TeiRank {
             index,
-            text: body.return_text.then_some(text),
+            text: text.take(),
             score: prediction.into_score().unwrap_or_default(),
         })
         .collect();
@@ -303,7 +311,7 @@ pub(crate) fn tokenize(call: &Call, payload: &Payload) -> Result<Response, Probl
         OneOrMore::More(texts) => texts,
     };
     let inputs: Vec<Input> = texts.iter().map(|text| text.as_str().into()).collect();
-    let tokens = own::tokens(&loaded, &inputs, |tokens| tokens)?;
+    let (tokens, _held) = own::tokens(&call.app, &loaded, &inputs, |tokens| tokens)?;
     let rows: Vec<Vec<TeiToken>> = tokens
         .into_iter()
         .zip(&texts)

@@ -474,7 +474,7 @@ fn problems_are_statuses_with_the_stable_code() {
     assert!(got.headers["grpc-message"].contains("HTTP/2"), "{got:?}");
     assert_eq!(client.infer(ask("m", &[good])).unwrap().outputs.len(), 1);
     let page = server.get("/metrics").text();
-    for (code, count) in [(200, 1), (404, 2), (413, 1), (504, 1)] {
+    for (code, count) in [(200, 1), (404, 2), (413, 1), (429, 1)] {
         let line = format!("{{route=\"{INFER}\",method=\"POST\",code=\"{code}\"}} {count}");
         assert!(page.contains(&line), "{line}\n{page}");
     }

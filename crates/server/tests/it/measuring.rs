@@ -33,6 +33,7 @@ fn a_model_is_measured_if_that_is_switched_on() {
         ("threads", json!([3]), "`threads`"),
         ("batch_tokens", json!([0]), "`batch_tokens`"),
         ("batch_tokens", json!(vec![1; 101]), "1 to 100"),
+        ("batch_tokens", json!([64, 5_000_000]), "1 to 65536"),
     ] {
         let mut bad = body.clone();
         bad[key] = value;

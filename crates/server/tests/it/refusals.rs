@@ -230,3 +230,111 @@ fn a_deadline_that_was_over_before_is_no_overload() {
     let got = server.ask("POST", "/embed", &headers, br#"{"text": "never computed"}"#);
     assert_eq!(got.code(504), "expired");
 }
+
+/// One legal request would take all memory: its query once for each passage.
+#[test]
+fn a_query_is_not_multiplied_beyond_the_limits() {
+    let mut spec = spec("m", "bert-rerank");
+    spec.settings.limits.bytes = 1 << 20;
+    spec.settings.limits.texts_per_request = 2_000;
+    let server = Running::with(settings(), vec![spec]);
+    let query = "lights ".repeat(1_000);
+    for (passages, name) in [
+        (200, "max_bytes_in_flight"),
+        (2_001, "max_texts"),
+        (500_000, "max_texts"),
+    ] {
+        let list = vec![""; passages];
+        let body = json!({"query": query, "passages": list});
+        let got = server.post("/rerank", &body).json(413);
+        let message = got["error"]["message"].as_str().unwrap();
+        assert_eq!(got["error"]["limit"]["name"], name, "{message}");
+        assert!(message.contains("passage"), "{message}");
+        let got = server
+            .post("/rerank", &json!({"query": query, "texts": list}))
+            .json(413);
+        let message = got["error"].as_str().unwrap();
+        assert!(message.contains("passage"), "{message}");
+    }
+    let few = json!({"query": "lights", "passages": vec!["on"; 200]});
+    server.post("/rerank", &few).json(200);
+}
+
+/// A short answer would be written seven hundred thousand times.
+#[test]
+fn an_output_is_answered_once() {
+    let server = Running::of(&[("m", "bert-embed")]);
+    let output = json!({"name": "embedding"});
+    let ask = |outputs: &[serde_json::Value]| {
+        let inputs = json!([{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}]);
+        server.post(
+            "/v2/models/m/infer",
+            &json!({"inputs": inputs, "outputs": outputs}),
+        )
+    };
+    ask(std::slice::from_ref(&output)).json(200);
+    let twice = ask(&[output.clone(), output]).json(400);
+    let words = twice["error"].as_str().unwrap();
+    assert!(words.contains("`embedding` stands twice"), "{words}");
+}
+
+/// Tokens take many times their text: a few long requests would take all memory.
+#[test]
+fn tokenising_is_within_the_limits() {
+    let settings = ServerSettings {
+        max_body_bytes: 20_000,
+        max_body_bytes_in_flight: 20_000,
+        ..settings()
+    };
+    let mut spec = spec("m", "bert-embed");
+    spec.settings.limits.tokens = 20;
+    let server = Running::with(settings, vec![spec]);
+    let name = |body: &serde_json::Value| {
+        let got = server.post("/tokenize", body).json(413);
+        got["error"]["limit"]["name"].as_str().unwrap().to_owned()
+    };
+    server.post("/tokenize", &json!({"text": "a b"})).json(200);
+    let long = json!({"text": "a ".repeat(1_000)});
+    assert_eq!(name(&long), "max_body_bytes_in_flight");
+    let prompted = json!({"texts": vec!["a"; 20], "prompt": "a ".repeat(50)});
+    assert_eq!(name(&prompted), "max_body_bytes_in_flight");
+    let many = json!({"texts": vec!["a b"; 20]});
+    assert_eq!(name(&many), "max_tokens_in_flight");
+    // What was counted is given back.
+    server.post("/tokenize", &json!({"text": "a b"})).json(200);
+}
+
+/// A client that vanished would keep its connection, and all that it holds, for ever.
+#[test]
+fn a_peer_of_http_2_that_does_not_answer_is_let_go() {
+    let hasty = ServerSettings {
+        read_timeout: Duration::from_millis(200),
+        ..settings()
+    };
+    let server = Running::with(hasty, vec![spec("m", "bert-embed")]);
+    let mut stream = server.connect();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    // The beginning of every connection, and settings that change nothing.
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+}
+
+/// A client that gave the server time would be told that it had given none, and not to come again.
+#[test]
+fn a_deadline_that_passes_while_the_body_comes_is_overload() {
+    let server = Running::of(&[("m", "bert-embed")]);
+    let mut stream = server.connect();
+    stream
+        .write_all(b"POST /embed HTTP/1.1\r\nhost: a\r\nx-request-deadline-ms: 5\r\ncontent-length: 13\r\n\r\n{\"text\"")
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    stream.write_all(b": \"a\"}").unwrap();
+    let got = read(&mut BufReader::new(stream)).unwrap();
+    assert_eq!(got.code(429), "deadline");
+    assert!(got.headers.contains_key("retry-after"));
+}

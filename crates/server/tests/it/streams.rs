@@ -178,6 +178,21 @@ fn streams_fit_into_whatever_the_limits_admit() {
     }
 }
 
+/// Lines of a job would be lost to a default that is for those who wait.
+#[test]
+fn streams_have_no_deadline() {
+    let mut spec = spec("m", "bert-embed");
+    spec.settings.default_deadline = Some(std::time::Duration::from_nanos(1));
+    let server = Running::with(settings(), vec![spec]);
+    let got = server.post("/embed", &json!({"text": "never computed"}));
+    assert_ne!(got.status, 200);
+    let body = "\"turn on the lights\"\n".repeat(100);
+    let got = server.ask("POST", "/predict/stream?cache=false", &[], body.as_bytes());
+    let answers = lines(&got.text());
+    assert_eq!(answers.len(), 100);
+    assert!(answers.iter().all(|answer| answer["embedding"].is_array()));
+}
+
 /// One line without an end would cost all others their answers.
 #[test]
 fn a_line_that_is_too_long_costs_no_other() {
