@@ -132,13 +132,13 @@ pub use error::DataError;
 pub use format::{Compression, Format, SinkFormat};
 pub use guard::is_guarded;
 pub use job::{
-    ArrayBegun, ArrayJob, ArraySpec, Begun, Element, INPUT_FINGERPRINT, Job, JobSpec, JobSummary,
-    Output, Restart, Written, is_stream,
+    ArrayBegun, ArrayJob, ArraySpec, Begun, Companion, Element, INPUT_FINGERPRINT, Job, JobSpec,
+    JobSummary, Output, Restart, Written, behind_links, is_stream,
 };
 pub use json_row::JsonRow;
 pub use row::{Place, RowError, RowText, Within};
 pub use sink::{AnswerColumns, ERROR_COLUMN};
 pub use source::{
-    Block, BlockFacts, Blocks, ColumnChoice, Filled, InputLimits, InputProgress, InputSpec,
-    Lengths, PlainText, Source, SurveyDepth, rows as block_rows,
+    Block, BlockFacts, Blocks, CarryText, ColumnChoice, Filled, InputLimits, InputProgress,
+    InputSpec, Lengths, PlainText, Source, SurveyDepth, rows as block_rows,
 };

@@ -34,15 +34,9 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) vocabulary: Option<PathBuf>,
     /// Names of padding, unknown, begin and end in a vocabulary that is made; an empty name for no begin
-    /// or no end
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        num_args = 1,
-        default_value = "<PAD>,<UNK>,<BEG>,<END>"
-    )]
-    pub(crate) special_tokens: Vec<String>,
+    /// or no end. By default <PAD>,<UNK>,<BEG>,<END>
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1)]
+    pub(crate) special_tokens: Option<Vec<String>>,
     /// Tokens of every row: shorter ones are padded, longer ones cut. By default lists as long as they
     /// are; in an array of characters the longest row of the data, and an eighth more where it is edited
     #[arg(long, value_name = "TOKENS")]

@@ -76,6 +76,8 @@ impl Array<'_> {
                 bail!("a bad row");
             }
             let bytes: &[u8] = bytemuck::cast_slice(&piece.values);
+            // So too where it panics.
+            writing_failed = true;
             let result = clock.time(Stage::Write, || job.write(bytes, &piece.bad));
             // After that the job must be left as it is.
             writing_failed = result.is_err();
@@ -95,7 +97,7 @@ impl Array<'_> {
             From::Blocks(input) => {
                 // Blocks of text whose rows of the array are about as many bytes, however wide.
                 let share = per_row * self.width.div_ceil(USUAL_WIDTH);
-                let mut blocks = input.blocks(share);
+                let mut blocks = input.blocks(share, self.rows_at_once::<T>());
                 let next = |block: &mut Block| {
                     clock.time(Stage::Read, || {
                         loop {
@@ -114,6 +116,7 @@ impl Array<'_> {
                 ordered::run(threads, interrupt, next, work, take)
             }
             From::Source(mut source) => {
+                source.limit_chunks(self.rows_at_once::<T>(), usize::MAX);
                 source.skip_rows(done)?;
                 let mut chunks = Chunks::of(*source);
                 let next = |chunk: &mut Option<Chunk>| {
@@ -152,6 +155,12 @@ impl Array<'_> {
                 Err(super::with_saved(error, resumable, job.pause()))
             }
         }
+    }
+
+    /// Rows of the input whose rows of the array are a piece's bytes, or a row that has more.
+    fn rows_at_once<T>(&self) -> usize {
+        let bytes = self.rows.per_row * self.width * size_of::<T>();
+        (super::PIECE_BYTES / bytes.max(1)).max(1)
     }
 
     fn block<T: TokenId + Default>(

@@ -28,6 +28,10 @@ const COPY: &str = "copy";
 /// Token ids.
 const IDS: &str = "ids";
 
+/// Bytes of all versions of a row together: they are in memory at once, and a column tells its texts' places with
+/// 31 bits, of which edits may fill more than the row's own text does.
+const VERSIONS_BYTES: usize = 256 << 20;
+
 /// Which columns are written, and how.
 pub(super) struct Columns<'a> {
     pub(super) rows: &'a Rows<'a>,
@@ -153,6 +157,10 @@ impl Columns<'_> {
         let stop = self.rows.plan.output.on_error == OnError::Stop;
         let mut stopped_by = None;
         let mut writing_failed = false;
+        if let (Some(_), Some((width, _))) = (self.tokens, self.ids.width) {
+            let bytes = self.rows.per_row * width * size_of::<u32>();
+            source.limit_chunks((super::PIECE_BYTES / bytes.max(1)).max(1), usize::MAX);
+        }
         source.skip_rows(done / per_row)?;
         // A shard may end between the versions of a row.
         let mut dropped = (done % per_row) as usize;
@@ -171,6 +179,8 @@ impl Columns<'_> {
                 stopped_by = Some(format!("{error} (--on-error stop)"));
                 bail!("a bad row");
             }
+            // So too where it panics.
+            writing_failed = true;
             let result = clock.time(Stage::Write, || job.write(&chunk, &answers));
             // After that the job must be left as it is.
             writing_failed = result.is_err();
@@ -283,6 +293,19 @@ impl Columns<'_> {
             Some(Ok(spans)) => Some(spans),
             None => None,
         };
+        if text.len().saturating_mul(self.rows.per_row) > VERSIONS_BYTES {
+            let why = format!(
+                "its {} versions of {} bytes are more than {} MiB together; use fewer --copies, or a shorter text",
+                self.rows.per_row,
+                text.len(),
+                VERSIONS_BYTES >> 20
+            );
+            for version in 0..self.rows.per_row {
+                let error = error(RowError::ROW_TOO_LARGE, why.clone());
+                self.bad(number, version, Some(error), growing);
+            }
+            return;
+        }
         let (scratch, counts, cut) = (&mut piece.scratch, &mut piece.counts, &mut piece.cut);
         edits.versions(number, text, scratch, counts, |version| {
             if let Some(old) = &old {

@@ -35,8 +35,8 @@ use std::time::Instant;
 use anyhow::{Context, anyhow, bail};
 use batchwright::Progress;
 use data::{
-    ArrayBegun, ArrayJob, ArraySpec, Begun, DataError, Element, INPUT_FINGERPRINT, InputProgress,
-    Job, JobSpec, JobSummary, Lengths, Output, PlainText, Restart, Source,
+    ArrayBegun, ArrayJob, ArraySpec, Begun, Companion, DataError, Element, INPUT_FINGERPRINT,
+    InputProgress, Job, JobSpec, JobSummary, Lengths, Output, PlainText, Restart, Source,
 };
 use text::characters::{CharacterVocabulary, TokenId};
 
@@ -59,6 +59,10 @@ use tokens::{ModelTokens, Tokens};
 
 /// Rows are at most so wide; one long row must not widen millions.
 const WIDEST: usize = 8_192;
+
+/// Bytes that the ids of a piece have at most, where they are more than one row's: some pieces a thread are in
+/// memory, however short the rows of which they are made.
+const PIECE_BYTES: usize = 4 << 20;
 
 /// Runs `batchwright tokenize`.
 pub(crate) fn tokenize(
@@ -392,12 +396,12 @@ impl Rows<'_> {
                 // Only a survey by the block counts every row as it will be written.
                 spec.rows = known.plain.is_some().then_some(self.total).flatten();
                 spec.fingerprints = facts;
+                spec.companion = self.companion(Some(tokens));
                 spec.restart = self.restart();
                 let job = match ArrayJob::begin(spec)? {
                     ArrayBegun::Complete(finished) => return Ok(Written::Nothing(finished)),
                     ArrayBegun::Ready(job) => *job,
                 };
-                self.place_vocabulary(tokens)?;
                 let before = self.continuing(job.rows_done());
                 let array = Array {
                     rows: &self,
@@ -449,6 +453,7 @@ impl Rows<'_> {
                 };
                 let mut spec = JobSpec::new(output, columns.fields(), carried);
                 spec.fingerprints = facts;
+                spec.companion = self.companion(tokens);
                 spec.restart = self.restart();
                 if let Some(rows) = plan.output.rows_per_shard {
                     spec.rows_per_shard = rows.get() as u64;
@@ -457,9 +462,6 @@ impl Rows<'_> {
                     Begun::Complete(finished) => return Ok(Written::Nothing(finished)),
                     Begun::Ready(job) => job,
                 };
-                if let Some(tokens) = tokens {
-                    self.place_vocabulary(tokens)?;
-                }
                 let before = self.continuing(job.rows_done());
                 let ended = columns.write(job, source, tally)?;
                 Ok(Written::Rows(ended, before))
@@ -527,25 +529,15 @@ impl Rows<'_> {
         Ok(width.max(1))
     }
 
-    /// Puts the vocabulary beside the output; over nothing but a vocabulary.
-    fn place_vocabulary(&self, tokens: &Tokens) -> anyhow::Result<()> {
-        let (Tokens::Characters(vocabulary), Some(path)) = (tokens, self.plan.vocabulary_path())
-        else {
-            return Ok(());
+    /// The vocabulary, to be put beside the output.
+    fn companion(&self, tokens: Option<&Tokens>) -> Option<Companion> {
+        let Some(Tokens::Characters(vocabulary)) = tokens else {
+            return None;
         };
-        if path.exists() && CharacterVocabulary::from_file(&path).is_err() {
-            bail!(
-                "{}: the vocabulary of the output is to be written there, but another file has that name; \
-                 move it away, or choose another -o",
-                path.display()
-            );
-        }
-        let json = vocabulary.to_json();
-        let mut temporary = path.clone().into_os_string();
-        temporary.push(".tmp");
-        let placed =
-            std::fs::write(&temporary, json).and_then(|()| std::fs::rename(&temporary, &path));
-        placed.with_context(|| format!("{}: cannot be written", path.display()))
+        Some(Companion {
+            suffix: plan::VOCABULARY.to_owned(),
+            content: vocabulary.to_json().into(),
+        })
     }
 
     /// Shows progress until it is stopped.

@@ -103,7 +103,7 @@ where
             }
             while let Some(result) = waiting.remove(&due) {
                 let mut output: O = result?;
-                take(&mut output)?;
+                guarded(|| take(&mut output))?;
                 lock(&shared.pool).push(output);
                 due += 1;
                 lock(&shared.state).taken = due;
@@ -250,5 +250,13 @@ mod tests {
             |_| bail!("full"),
         );
         assert_eq!(full.unwrap_err().to_string(), "full");
+        let broken = run(
+            3,
+            &interrupt,
+            count(),
+            |_: &mut u64, _: &mut u64| Ok(()),
+            |_| panic!("a bug"),
+        );
+        assert!(broken.unwrap_err().to_string().contains("panicked"));
     }
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use catalogue::Network;
-use data::{ColumnChoice, Format, InputSpec, SinkFormat, Source, SurveyDepth};
+use data::{CarryText, ColumnChoice, Format, InputSpec, SinkFormat, Source, SurveyDepth};
 use text::augment::{Augmenter, Recipe};
-use text::characters::SpecialTokens;
+use text::characters::{CharacterVocabulary, SpecialTokens};
 
 use super::edits::{Counting, Edits};
 use crate::args::{
@@ -17,6 +17,21 @@ use crate::args::{
     TokenizeArgs,
 };
 use crate::plan::{Target, check_written, named, target};
+
+/// What stands behind the output's name in that of its vocabulary.
+pub(super) const VOCABULARY: &str = ".vocabulary.json";
+
+/// The files that are read for tokens.
+fn token_files(args: &TokenArgs) -> impl Iterator<Item = (&'static str, PathBuf)> {
+    let model = args.tokenize.iter().flat_map(|words| {
+        let path = PathBuf::from(words);
+        [path.join("tokenizer.json"), path]
+    });
+    let vocabulary = args.vocabulary.iter().cloned();
+    model
+        .map(|path| ("--tokenize", path))
+        .chain(vocabulary.map(|path| ("--vocabulary", path)))
+}
 
 /// Everything that a run needs to know.
 pub(super) struct RowsPlan {
@@ -29,6 +44,8 @@ pub(super) struct RowsPlan {
     pub(super) tokens: Option<TokensPlan>,
     pub(super) output: OutputPlan,
     pub(super) reports: Reports,
+    /// Flags and the files that are read for them, beside the input.
+    reads: Vec<(&'static str, PathBuf)>,
     pub(super) threads: usize,
     /// What the output depends on beside the input, as it is shown where it differs.
     pub(super) options: BTreeMap<String, String>,
@@ -93,6 +110,7 @@ impl RowsPlan {
             tokens,
             output,
             reports: Reports::default(),
+            reads: token_files(&args.tokens).collect(),
             threads: threads(general)?,
             options: BTreeMap::new(),
         };
@@ -124,8 +142,11 @@ impl RowsPlan {
         };
         let recipe = recipe(&args.edits.recipe)?;
         let edits = edits(&args.edits, &recipe, counting)?;
-        // As many rows of the output at once as without copies.
+        // The text stands in the output as it is after editing.
+        input.columns.carry_text = CarryText::Dropped;
+        // As many rows and bytes of the output at once as without copies.
         input.chunk_rows = (input.chunk_rows / edits.per_row()).max(1);
+        input.limits.chunk_bytes = (input.limits.chunk_bytes / edits.per_row()).max(1);
         let options = options(&args.edits, &recipe);
         let plan = Self {
             command: "augment",
@@ -136,6 +157,9 @@ impl RowsPlan {
             tokens,
             output,
             reports,
+            reads: token_files(&args.tokens)
+                .chain([("--recipe", PathBuf::from(&args.edits.recipe))])
+                .collect(),
             threads: threads(general)?,
             options,
         };
@@ -199,13 +223,35 @@ impl RowsPlan {
             }
         }
         check_written(&written, &self.input)?;
-        let mut spec = self.input.clone();
-        if self.edits.is_some() {
-            // The text stands in the output as it is after editing.
-            let source = Source::open(&spec)?;
-            spec.columns.drop.push(source.text_columns().0.to_owned());
+        self.check_read(&written)?;
+        if let Some(path) = vocabulary.filter(|path| path.exists())
+            && CharacterVocabulary::from_file(&path).is_err()
+        {
+            bail!(
+                "{}: the vocabulary of the output is to be written there, but another file has that name; \
+                 move it away, or choose another -o",
+                path.display()
+            );
         }
-        Ok(Source::open(&spec)?)
+        // Once: what standard input has given it does not give again.
+        Ok(Source::open(&self.input)?)
+    }
+
+    /// Refuses to write over what the job itself is made of.
+    fn check_read(&self, written: &[(&str, &Path)]) -> anyhow::Result<()> {
+        for (reading, read) in &self.reads {
+            let Ok(read) = read.canonicalize() else {
+                continue;
+            };
+            let same = |path: &Path| path.canonicalize().is_ok_and(|path| path == read);
+            if let Some((flag, path)) = written.iter().find(|(_, path)| same(path)) {
+                bail!(
+                    "{}: is what {reading} reads; choose another {flag}",
+                    path.display()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The output's file, where it is one.
@@ -222,8 +268,9 @@ impl RowsPlan {
         let path = self.path().filter(|path| !data::is_stream(path))?;
         let of_characters = !matches!(tokens.of, TokensOf::Model(..));
         of_characters.then(|| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(".vocabulary.json");
+            // Where the output is a link, as all that belongs to it.
+            let mut name = data::behind_links(path).into_os_string();
+            name.push(VOCABULARY);
             name.into()
         })
     }
@@ -241,14 +288,27 @@ impl TokensPlan {
         general: &GeneralArgs,
     ) -> anyhow::Result<Option<Self>> {
         let Some(what) = args.tokenize.as_deref().or(default) else {
-            if args.width.is_some() || args.vocabulary.is_some() {
-                bail!("--width and --vocabulary are about tokens: say --tokenize as well");
+            let flags = [
+                ("--width", args.width.is_some()),
+                ("--vocabulary", args.vocabulary.is_some()),
+                ("--dtype", args.dtype.is_some()),
+                ("--special-tokens", args.special_tokens.is_some()),
+            ];
+            if let Some((flag, _)) = flags.into_iter().find(|(_, given)| *given) {
+                bail!("{flag} is about tokens: say --tokenize as well");
             }
             return Ok(None);
         };
+        let is_made = what == "characters" && args.vocabulary.is_none();
+        if args.special_tokens.is_some() && !is_made {
+            bail!(
+                "--special-tokens are of a vocabulary that is made, and --vocabulary or a model has its own: \
+                 leave it out"
+            );
+        }
         let of = match (what, &args.vocabulary) {
             ("characters", Some(path)) => TokensOf::Vocabulary(path.clone()),
-            ("characters", None) => TokensOf::Data(special(&args.special_tokens)?),
+            ("characters", None) => TokensOf::Data(special(args.special_tokens.as_deref())?),
             (_, Some(_)) => bail!(
                 "--vocabulary is of characters, and --tokenize asks for the tokens of {what}; leave one out"
             ),
@@ -285,6 +345,23 @@ impl OutputPlan {
                 OutputKind::Rows(target, format)
             }
         };
+        let flags = [
+            (
+                "--keep",
+                args.keep
+                    .clone()
+                    .is_some_and(|keep| !named(keep).is_empty()),
+            ),
+            ("--drop", !args.drop.is_empty()),
+            ("--rows-per-shard", args.rows_per_shard.is_some()),
+        ];
+        if matches!(kind, OutputKind::Array(_))
+            && let Some((flag, _)) = flags.into_iter().find(|(_, given)| *given)
+        {
+            bail!(
+                "{flag} says nothing of .npy, which holds token ids alone and has no shards: leave it out"
+            );
+        }
         Ok(Self {
             kind,
             on_error: args.on_error,
@@ -309,6 +386,7 @@ fn input(
             pair: None,
             keep: output.keep.clone().map(named),
             drop: named(output.drop.clone()),
+            carry_text: CarryText::Kept,
         },
         // JSON Lines need no header; every other output must know all columns beforehand.
         survey: match &plan.kind {
@@ -329,7 +407,10 @@ fn threads(general: &GeneralArgs) -> anyhow::Result<usize> {
     }
 }
 
-fn special(names: &[String]) -> anyhow::Result<SpecialTokens> {
+fn special(names: Option<&[String]>) -> anyhow::Result<SpecialTokens> {
+    let Some(names) = names else {
+        return Ok(SpecialTokens::default());
+    };
     let [pad, unknown, begin, end] = names else {
         bail!(
             "--special-tokens takes four names, of padding, unknown, begin and end, such as \
@@ -361,11 +442,19 @@ fn recipe(words: &str) -> anyhow::Result<Recipe> {
 fn edits(args: &EditArgs, recipe: &Recipe, counting: Counting) -> anyhow::Result<Edits> {
     /// More are written by running with other seeds.
     const MOST_COPIES: u32 = 1_000;
+    /// No sum of row numbers overflows.
+    const MOST_ROWS: u64 = 1 << 62;
     if args.copies > MOST_COPIES {
         bail!("--copies is {}; it is at most {MOST_COPIES}", args.copies);
     }
     if args.copies == 0 && !args.include_original {
         bail!("--copies is 0: no row would be left; say --copies 1 or more, or --include-original");
+    }
+    if args.first_row.get() > MOST_ROWS {
+        bail!(
+            "--first-row is {}; it is at most {MOST_ROWS}",
+            args.first_row
+        );
     }
     Ok(Edits {
         augmenter: Augmenter::new(recipe, args.seed)?,

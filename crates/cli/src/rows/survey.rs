@@ -41,7 +41,7 @@ pub(super) fn plain(
     threads: usize,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Looked> {
-    let mut blocks = input.blocks(1);
+    let mut blocks = input.blocks(1, usize::MAX);
     let is_plain = AtomicBool::new(true);
     let next = |block: &mut Block| {
         if !is_plain.load(Ordering::Relaxed) {

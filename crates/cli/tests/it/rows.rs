@@ -422,6 +422,8 @@ fn what_contradicts_itself_is_refused_with_the_remedy() {
     place.write("long.txt", "x".repeat(9_000));
     place.write("other.json", "{}");
     place.write("bad.toml", "[delete]\np = 2\n");
+    place.write("good.toml", "[delete]\np = 0.01\n");
+    place.write("v.json", "{}");
     let model = model("bert-embed");
     let many: String = (0x4e00..0x4e00 + 9_000)
         .filter_map(char::from_u32)
@@ -429,7 +431,7 @@ fn what_contradicts_itself_is_refused_with_the_remedy() {
         .collect();
     place.write("many.txt", many);
     let mut table = testing::CaseTable::new("errors say what to do");
-    let cases: [(&[&str], &str); 17] = [
+    let cases: [(&[&str], &str); 25] = [
         (
             &["tokenize", "in.txt", "--width", "99999999", "-o", "a.npy"],
             "at most 8192",
@@ -534,6 +536,79 @@ fn what_contradicts_itself_is_refused_with_the_remedy() {
             &["augment", "in.txt", "--width", "9", "-o", "a.csv"],
             "say --tokenize",
         ),
+        (
+            &["augment", "in.txt", "--dtype", "u16", "-o", "a.csv"],
+            "--dtype is about tokens",
+        ),
+        (
+            &[
+                "augment",
+                "in.txt",
+                "--special-tokens",
+                "<P>,<U>,,",
+                "-o",
+                "a.csv",
+            ],
+            "--special-tokens is about tokens",
+        ),
+        (
+            &[
+                "tokenize",
+                "in.txt",
+                "--special-tokens",
+                "<P>,<U>,,",
+                "--vocabulary",
+                "v",
+                "-o",
+                "a.npy",
+            ],
+            "leave it out",
+        ),
+        (
+            &["tokenize", "in.jsonl", "--keep", "id", "-o", "a.npy"],
+            "--keep says nothing of .npy",
+        ),
+        (
+            &["tokenize", "in.txt", "--rows-per-shard", "9", "-o", "a.npy"],
+            "--rows-per-shard says nothing of .npy",
+        ),
+        (
+            &[
+                "augment",
+                "in.txt",
+                "--first-row",
+                "18446744073709551615",
+                "-o",
+                "a.csv",
+            ],
+            "it is at most",
+        ),
+        (
+            &[
+                "augment",
+                "in.txt",
+                "--recipe",
+                "good.toml",
+                "-o",
+                "a.csv",
+                "--report-json",
+                "./good.toml",
+            ],
+            "is what --recipe reads",
+        ),
+        (
+            &[
+                "tokenize",
+                "in.txt",
+                "--vocabulary",
+                "v.json",
+                "-o",
+                "v.json",
+                "--output-format",
+                "jsonl",
+            ],
+            "is what --vocabulary reads",
+        ),
     ];
     for (words, said) in cases {
         let ran: Ran = place.run(words);
@@ -553,6 +628,7 @@ fn what_contradicts_itself_is_refused_with_the_remedy() {
         .code(1)
         .says("--vocabulary");
     place.run(&["tokenize", "in.txt", "-o", "a.npy"]).ok();
+    let vocabulary = json(&place, "a.npy.vocabulary.json");
     place
         .run(&["tokenize", "in.txt", "-o", "a.npy"])
         .ok()
@@ -561,12 +637,47 @@ fn what_contradicts_itself_is_refused_with_the_remedy() {
         .run(&["tokenize", "in.txt", "-o", "a.npy", "--width", "9"])
         .code(1)
         .says("--restart");
+    std::fs::remove_file(place.path("a.npy.vocabulary.json")).unwrap();
+    place
+        .run(&["tokenize", "in.txt", "-o", "a.npy"])
+        .ok()
+        .says("nothing to do");
+    assert_eq!(json(&place, "a.npy.vocabulary.json"), vocabulary);
     place.write("b.npy.vocabulary.json", "mine");
     place
         .run(&["tokenize", "in.txt", "-o", "b.npy"])
         .code(1)
         .says("b.npy.vocabulary.json");
     assert_eq!(place.read("b.npy.vocabulary.json"), b"mine");
+    assert!(!place.path("b.npy.parts").exists());
+}
+
+/// An array would lie beside a vocabulary of other ids, and read back as another text.
+#[test]
+fn a_vocabulary_is_replaced_with_its_array_and_nothing_else_is() {
+    let place = Workplace::new();
+    place.write("in.txt", "abc\n");
+    place.write("other.txt", "xyz\n\n");
+    for output in ["a.npy", "a.parquet"] {
+        let vocabulary = format!("{output}.vocabulary.json");
+        let temporary = format!("{vocabulary}.tmp");
+        place.write(&temporary, "mine");
+        place.run(&["tokenize", "in.txt", "-o", output]).ok();
+        let (rows, ids) = (place.read(output), place.read(&vocabulary));
+        let stopped = ["tokenize", "other.txt", "-o", output, "--restart"];
+        place
+            .run(&[&stopped[..], &["--on-error", "stop"]].concat())
+            .code(1);
+        assert_eq!(
+            (place.read(output), place.read(&vocabulary)),
+            (rows, ids.clone())
+        );
+        // What was stopped is gone on with.
+        place.run(&["tokenize", "other.txt", "-o", output]).code(2);
+        assert_ne!(place.read(&vocabulary), ids);
+        assert!(!place.path(&format!("{output}.parts")).exists());
+        assert_eq!(place.read(&temporary), b"mine");
+    }
 }
 
 /// Standard input is what pipes bring, and what a user stops at any time.
@@ -590,6 +701,130 @@ fn standard_input_is_read_once() {
     assert_eq!(array(&place, "b.npy"), array(&place, "a.npy"));
     let ran = place.run_with(&words, b"ab\n").ok();
     assert_eq!(ran.rows()[0]["ids"], serde_json::json!([2, 4, 5, 3]));
+}
+
+/// Rows would be lost, or a part of one be taken for a row, and nothing said.
+#[cfg(unix)]
+#[test]
+fn every_row_of_standard_input_and_of_pipes_is_edited() {
+    let place = Workplace::new();
+    let texts = plain_texts(20_000);
+    let objects = texts
+        .iter()
+        .map(|text| serde_json::json!({"text": text, "n": 1}));
+    let cases = [
+        ("lines", "txt", lines(&texts)),
+        (
+            "csv",
+            "csv",
+            "text,n\n".to_owned() + &lines(&texts).replace('\n', ",1\n"),
+        ),
+        (
+            "jsonl",
+            "jsonl",
+            objects.map(|object| format!("{object}\n")).collect(),
+        ),
+    ];
+    let mut table = testing::CaseTable::new("a stream gives what a file gives");
+    for (format, extension, content) in cases {
+        assert!(content.len() > 2 * (64 << 10));
+        let (file, pipe) = (format!("in.{extension}"), format!("pipe.{extension}"));
+        place.write(&file, &content);
+        let words = |input: &str, output: &str| -> Vec<String> {
+            let words = ["augment", input, "--recipe", "typing", "-o", output];
+            words.map(str::to_owned).to_vec()
+        };
+        let run = |words: &[String], input: &[u8]| {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            place.run_with(&words, input).ok();
+        };
+        let whole = format!("{format}-whole.jsonl");
+        run(&words(&file, &whole), b"");
+        let whole = place.read(&whole);
+        assert_eq!(whole.split(|byte| *byte == b'\n').count(), texts.len() + 1);
+        let mut same = |how: &str, output: &str| {
+            let same = place.read(output) == whole;
+            table.check(
+                format!("{format} {how}"),
+                same.then_some(()).ok_or("other bytes".to_owned()),
+            );
+        };
+        // CSV looks like lines where nobody says what it is.
+        if format != "csv" {
+            let sniffed = format!("{format}-sniffed.jsonl");
+            run(&words("-", &sniffed), content.as_bytes());
+            same("sniffed", &sniffed);
+        }
+        let named = format!("{format}-named.jsonl");
+        let said = ["--input-format".to_owned(), format.to_owned()];
+        run(
+            &[&words("-", &named)[..], &said].concat(),
+            content.as_bytes(),
+        );
+        same("named", &named);
+        let made = std::process::Command::new("mkfifo")
+            .arg(place.path(&pipe))
+            .status();
+        assert!(made.unwrap().success());
+        let piped = format!("{format}-piped.jsonl");
+        let piped_words = words(&pipe, &piped);
+        let piped_words: Vec<&str> = piped_words.iter().map(String::as_str).collect();
+        let child = place.command(&piped_words).spawn().unwrap();
+        std::fs::write(place.path(&pipe), &content).unwrap();
+        crate::workplace::finish(child).ok();
+        same("by a pipe", &piped);
+    }
+    table.finish();
+}
+
+/// Short rows that become long ones, many times over, would fill the memory.
+#[test]
+fn memory_does_not_grow_with_what_is_made_of_a_block() {
+    let place = Workplace::new();
+    place.write("in.txt", "a\n".repeat(1_000));
+    place.write("in.csv", "text,n\n".to_owned() + &"a,1\n".repeat(1_000));
+    for (input, output) in [
+        ("in.txt", "a.npy"),
+        ("in.csv", "b.npy"),
+        ("in.csv", "c.arrow"),
+    ] {
+        let words = [
+            "augment",
+            input,
+            "--copies",
+            "8",
+            "--width",
+            "8192",
+            "--tokenize",
+            "characters",
+            "--threads",
+            "1",
+            "-o",
+            output,
+            "--summary-json",
+            "s.json",
+        ];
+        place.run(&words).ok();
+        // 125 MiB of ids.
+        let peak = place.summary("s.json")["peak_resident_bytes"].as_u64();
+        assert!(peak.unwrap() < 100 << 20, "{input} to {output}: {peak:?}");
+    }
+}
+
+/// All later rows would be lost with one that is too large for its copies.
+#[test]
+fn a_row_too_large_for_its_copies_is_a_bad_one() {
+    let place = Workplace::new();
+    place.write("in.txt", "x".repeat(1_500_000) + "\ngood\n");
+    let words = ["augment", "in.txt", "--copies", "200", "-o", "out.jsonl"];
+    place.run(&words).code(2);
+    let rows = place.rows("out.jsonl");
+    assert_eq!(rows.len(), 400);
+    for (at, row) in rows.iter().enumerate() {
+        let error = row["error"].as_str().unwrap_or_default();
+        assert_eq!(error.contains("fewer --copies"), at < 200, "{row}");
+        assert_eq!(row["text"].is_null(), at < 200, "{row}");
+    }
 }
 
 /// The time that a kill costs would be all of it, or the array not be the same.
@@ -619,12 +854,15 @@ fn jobs_have_the_same_bytes_after_kill_9_and_ctrl_c() {
                 "characters",
                 "--copies",
                 "2",
-                "--rows-per-shard",
-                "1000",
                 "-o",
                 output,
             ];
-            all.map(str::to_owned).to_vec()
+            let shards = match extension {
+                "npy" => &[][..],
+                _ => &["--rows-per-shard", "1000"],
+            };
+            let all = all.iter().chain(shards);
+            all.map(|word| (*word).to_owned()).collect()
         };
         let (whole, broken) = (
             format!("whole-{input}.{extension}"),

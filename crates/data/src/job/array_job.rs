@@ -11,6 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,13 +19,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::DataError;
 use crate::job::claim::{Claim, Claimed, claim};
-use crate::job::durable::{hash_file, sync_directory};
+use crate::job::durable::{directory_of, hash_file, sync_directory};
 use crate::job::journal::{Journal, ShardLine};
 use crate::job::manifest::{ARRAY_FORMAT, Finished, Layout, Manifest};
 use crate::job::npy::{Element, HEAD, head};
 use crate::job::parts::Parts;
 use crate::job::publish::{Place, Stage, errors_path};
-use crate::job::spec::{JobSummary, Restart};
+use crate::job::spec::{Companion, JobSummary, Restart};
 use crate::job::{behind_links, is_stream};
 use crate::row::RowError;
 
@@ -41,6 +42,8 @@ pub struct ArraySpec {
     pub rows: Option<u64>,
     /// As in [`JobSpec::fingerprints`](crate::JobSpec::fingerprints).
     pub fingerprints: BTreeMap<String, String>,
+    /// A file that belongs to the array.
+    pub companion: Option<Companion>,
     /// How long rows may wait before they are durable. Determines no bytes.
     pub checkpoint_every: Duration,
     /// What to do with what lies there already.
@@ -57,6 +60,7 @@ impl ArraySpec {
             width,
             rows: None,
             fingerprints: BTreeMap::new(),
+            companion: None,
             checkpoint_every: Duration::from_secs(2),
             restart: Restart::No,
         }
@@ -100,6 +104,8 @@ pub struct ArrayJob {
 struct Flusher {
     tell: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// What the disk said first.
+    error: Arc<Mutex<Option<io::Error>>>,
     /// Bytes since the last time.
     bytes: usize,
 }
@@ -108,6 +114,8 @@ struct Flusher {
 struct Errors {
     path: PathBuf,
     file: Option<File>,
+    /// Whether its name is durable.
+    is_named: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,7 +162,7 @@ impl ArrayJob {
             parts,
             manifest,
             lock,
-        } = match claim(&output, wanted, spec.restart)? {
+        } = match claim(&output, wanted, spec.companion.as_ref(), spec.restart)? {
             Claim::Complete(summary) => return Ok(ArrayBegun::Complete(summary)),
             Claim::Ready(claimed) => claimed,
         };
@@ -176,8 +184,15 @@ impl ArrayJob {
             }
             Err(error) => return Err(failed(error)),
         };
-        let errors = Errors::open(parts.errors(), found.rows)?;
-        let flusher = Flusher::of(&file);
+        let (mut errors, told) = Errors::open(parts.errors(), found.rows)?;
+        let mut found = found;
+        if told != found.failed {
+            // Bad rows that nobody would be told of: all of them are done again.
+            journal.cut(0)?;
+            found = LeftBehind::begin(&mut file, &spec).map_err(failed)?;
+            errors = Errors::open(parts.errors(), 0)?.0;
+        }
+        let flusher = Flusher::of(&path);
         sync_directory(&parts.directory)?;
         Ok(ArrayBegun::Ready(Box::new(ArrayJob {
             output,
@@ -272,6 +287,7 @@ impl ArrayJob {
             false => rewind(&mut self.file).and_then(|()| self.file.write_all(&whole)),
         };
         set.and_then(|()| self.file.sync_all())
+            .and_then(|()| self.flusher.check())
             .map_err(|error| self.disk_error(&error))?;
         self.errors
             .sync()
@@ -312,6 +328,7 @@ impl ArrayJob {
         self.errors
             .sync()
             .and_then(|()| self.file.sync_data())
+            .and_then(|()| self.flusher.check())
             .map_err(|error| self.disk_error(&error))?;
         let index = self.journal.shards().len() as u64;
         let bytes = (self.rows - done) * self.row_bytes() as u64;
@@ -337,13 +354,20 @@ impl Flusher {
     /// Bytes that are sent on their way together.
     const TOGETHER: usize = 16 << 20;
 
-    fn of(file: &File) -> Flusher {
+    /// Opens the file once more: Linux tells each open file an error of writing back once, so one that two
+    /// handles share would be told to this thread alone, and what it lost be taken for durable.
+    fn of(path: &Path) -> Flusher {
         let (tell, told) = sync_channel(1);
-        let thread = file.try_clone().and_then(|file| {
+        let error = Arc::new(Mutex::new(None));
+        let found = Arc::clone(&error);
+        let file = OpenOptions::new().write(true).open(path);
+        let thread = file.and_then(|file| {
             std::thread::Builder::new().spawn(move || {
                 for () in told {
-                    // An error comes again where durability is promised.
-                    let _ = file.sync_data();
+                    if let Err(error) = file.sync_data() {
+                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                        found.get_or_insert(error);
+                    }
                 }
             })
         });
@@ -351,7 +375,21 @@ impl Flusher {
             tell: Some(tell),
             // Without a thread all is waited for at the end.
             thread: thread.ok(),
+            error,
             bytes: 0,
+        }
+    }
+
+    /// Fails once anything that was sent on its way did not get there.
+    fn check(&self) -> io::Result<()> {
+        let found = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        // It stays, so that nothing later vouches for what was lost.
+        match found.as_ref() {
+            None => Ok(()),
+            Some(error) => Err(match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error.to_string()),
+            }),
         }
     }
 
@@ -389,12 +427,27 @@ impl LeftBehind {
             failed: 0,
             presumed: 0,
         };
-        let mut end = 0;
+        // A job that was stopped in its last step has set the number of rows there already: the head is
+        // what it was for the hashes, whatever it is in the file.
+        let presumed = spec.rows.unwrap_or(0);
+        let first = head(spec.element, presumed, spec.width);
+        let mut written = [0; HEAD];
+        match file.read_exact(&mut written) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        found.hasher.update(&first);
+        let mut end = HEAD as u64;
         let mut trusted = 0;
         let mut block = vec![0; 1 << 20];
         for line in journal.shards() {
             let mut hasher = found.hasher.clone();
-            let mut left = line.bytes;
+            let bytes = match trusted {
+                0 => line.bytes.saturating_sub(HEAD as u64),
+                _ => line.bytes,
+            };
+            let mut left = bytes;
             while left > 0 {
                 let most = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 let read = file.read(&mut block[..most])?;
@@ -410,7 +463,7 @@ impl LeftBehind {
             found.hasher = hasher;
             found.rows += line.rows;
             found.failed += line.failed_rows;
-            end += line.bytes;
+            end += bytes;
             trusted += 1;
         }
         if trusted == 0 {
@@ -419,13 +472,11 @@ impl LeftBehind {
         if trusted < journal.shards().len() {
             journal.cut(trusted).map_err(io::Error::other)?;
         }
-        let mut written = [0; HEAD];
-        rewind(file)?;
-        file.read_exact(&mut written)?;
-        // It was either the number that is wanted now, or none.
-        let wanted = spec.rows.unwrap_or(0);
-        let known = written == head(spec.element, wanted, spec.width);
-        found.presumed = if known { wanted } else { u64::MAX };
+        if written != first {
+            rewind(file)?;
+            file.write_all(&first)?;
+        }
+        found.presumed = presumed;
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end))?;
         Ok(Some(found))
@@ -450,19 +501,19 @@ impl LeftBehind {
 }
 
 impl Errors {
-    /// Keeps the lines of the first `rows` rows.
-    fn open(path: PathBuf, rows: u64) -> Result<Errors, DataError> {
+    /// Keeps the lines of the first `rows` rows, and says how many these are.
+    fn open(path: PathBuf, rows: u64) -> Result<(Errors, u64), DataError> {
         let failed = |error: io::Error| DataError::writing(&path, &error);
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Errors { path, file: None });
+                return Ok((Errors::none(path), 0));
             }
             Err(error) => return Err(failed(error)),
         };
         let mut lines = BufReader::new(file.try_clone().map_err(failed)?);
         let mut line = Vec::new();
-        let mut end = 0;
+        let (mut end, mut kept) = (0, 0);
         loop {
             line.clear();
             let read = lines.read_until(b'\n', &mut line).map_err(failed)?;
@@ -471,6 +522,7 @@ impl Errors {
                 break;
             }
             end += read as u64;
+            kept += 1;
         }
         let mut file = file;
         file.set_len(end)
@@ -478,12 +530,22 @@ impl Errors {
             .map_err(failed)?;
         if end == 0 {
             fs::remove_file(&path).map_err(failed)?;
-            return Ok(Errors { path, file: None });
+            return Ok((Errors::none(path), 0));
         }
-        Ok(Errors {
+        let errors = Errors {
             path,
             file: Some(file),
-        })
+            is_named: false,
+        };
+        Ok((errors, kept))
+    }
+
+    fn none(path: PathBuf) -> Errors {
+        Errors {
+            path,
+            file: None,
+            is_named: false,
+        }
     }
 
     fn append(&mut self, lines: impl Iterator<Item = ErrorLine>) -> io::Result<()> {
@@ -499,8 +561,16 @@ impl Errors {
         file.write_all(&text)
     }
 
-    fn sync(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), File::sync_all)
+    fn sync(&mut self) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        file.sync_all()?;
+        if !self.is_named {
+            sync_directory(directory_of(&self.path)).map_err(io::Error::other)?;
+            self.is_named = true;
+        }
+        Ok(())
     }
 }
 
@@ -623,11 +693,77 @@ mod tests {
             fs::write(&path, &altered).unwrap();
             let mut job = ready(spec(directory.path(), Some(ROWS)));
             let done = job.rows_done();
-            assert_eq!(done, (damage.saturating_sub(HEAD) / 6) as u64);
+            // The head is known beforehand.
+            let whole = match damage.checked_sub(HEAD) {
+                None => ROWS,
+                Some(behind) => (behind / 6) as u64,
+            };
+            assert_eq!(done, whole);
             (done..ROWS).for_each(|row| put(&mut job, row));
         }
         ready(spec(directory.path(), Some(ROWS))).finish().unwrap();
         check(directory.path());
+    }
+
+    /// A kill in the last step would cost all of the work.
+    #[test]
+    fn a_stop_in_the_last_step_loses_no_row() {
+        for known in [None, Some(ROWS)] {
+            let directory = crate::job::durable::tests::in_memory();
+            let mut job = ready(spec(directory.path(), known));
+            (0..ROWS).for_each(|row| put(&mut job, row));
+            rewind(&mut job.file).unwrap();
+            job.file.write_all(&head(Element::U16, ROWS, 3)).unwrap();
+            drop(job);
+            let job = ready(spec(directory.path(), known));
+            assert_eq!(job.rows_done(), ROWS);
+            job.finish().unwrap();
+            check(directory.path());
+        }
+    }
+
+    /// Rows of padding would stand there that nobody is told of.
+    #[test]
+    fn rows_whose_errors_are_lost_are_written_again() {
+        let directory = crate::job::durable::tests::in_memory();
+        let mut job = ready(spec(directory.path(), None));
+        (0..7).for_each(|row| put(&mut job, row));
+        drop(job);
+        let told = directory.path().join("a.npy.parts/errors.jsonl");
+        let lines = fs::read_to_string(&told).unwrap();
+        let (first, _) = lines.split_once('\n').unwrap();
+        fs::write(&told, format!("{first}\n")).unwrap();
+        let mut job = ready(spec(directory.path(), None));
+        assert_eq!((job.rows_done(), job.failed_rows()), (0, 0));
+        (0..ROWS).for_each(|row| put(&mut job, row));
+        job.finish().unwrap();
+        check(directory.path());
+    }
+
+    /// The journal would vouch for rows that the disk has lost.
+    #[cfg(unix)]
+    #[test]
+    fn what_the_flusher_was_told_is_not_forgotten() {
+        // A device that can be written, and whose bytes cannot be made durable.
+        let mut flusher = Flusher::of(Path::new("/dev/null"));
+        flusher.check().unwrap();
+        flusher.wrote(Flusher::TOGETHER);
+        flusher.end();
+        flusher.check().unwrap_err();
+
+        let directory = crate::job::durable::tests::in_memory();
+        let mut job = ready(spec(directory.path(), None));
+        put(&mut job, 0);
+        job.flusher = flusher;
+        let error = RowError {
+            code: RowError::MISSING_VALUE,
+            message: String::new(),
+        };
+        job.write(&[1; 6], &[(0, error)]).unwrap_err();
+        assert_eq!(job.journal.rows(), 1);
+        job.finish().unwrap_err();
+        assert!(!directory.path().join("a.npy").exists());
+        assert_eq!(ready(spec(directory.path(), None)).rows_done(), 1);
     }
 
     /// Errors of an older array would be taken for those of the new one; a file of the user's be lost.

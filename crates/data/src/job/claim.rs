@@ -1,14 +1,15 @@
 //! The beginning of every job over a file: whether its work is done, is another's, or can go on.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use crate::DataError;
-use crate::job::durable::{directory_of, sync_directory};
+use crate::job::durable::{directory_of, sync_directory, write_whole};
 use crate::job::manifest::Manifest;
 use crate::job::parts::Parts;
-use crate::job::publish::{Place, Stage, holds, record_path, summary};
-use crate::job::spec::{JobSummary, Restart};
+use crate::job::publish::{Place, Stage, give_back, holds, record_path, summary};
+use crate::job::spec::{Companion, JobSummary, Restart};
 
 /// What was found at the place of an output.
 pub(crate) enum Claim {
@@ -26,7 +27,31 @@ pub(crate) struct Claimed {
 }
 
 /// Claims the place of `output` for the job that `wanted` describes.
-pub(crate) fn claim(output: &Path, wanted: Manifest, restart: Restart) -> Result<Claim, DataError> {
+pub(crate) fn claim(
+    output: &Path,
+    wanted: Manifest,
+    companion: Option<&Companion>,
+    restart: Restart,
+) -> Result<Claim, DataError> {
+    let claim = claim_output(output, wanted, companion, restart)?;
+    if let Some(companion) = companion {
+        match &claim {
+            Claim::Complete(_) => give_back(companion, output)?,
+            Claim::Ready(claimed) => write_whole(&claimed.parts.companion(), |file| {
+                file.write_all(&companion.content)
+            })?,
+        }
+    }
+    Ok(claim)
+}
+
+fn claim_output(
+    output: &Path,
+    mut wanted: Manifest,
+    companion: Option<&Companion>,
+    restart: Restart,
+) -> Result<Claim, DataError> {
+    wanted.companion = companion.map(|companion| companion.suffix.clone());
     let directory = directory_of(output);
     if !directory.is_dir() {
         return Err(DataError::NoOutputDirectory {
@@ -56,8 +81,9 @@ pub(crate) fn claim(output: &Path, wanted: Manifest, restart: Restart) -> Result
     }
     let found = Manifest::read(&parts.manifest())?;
     let manifest = match found {
-        Some(found) => {
+        Some(mut found) => {
             refuse_other_job(&parts, &found, &wanted)?;
+            found.companion = wanted.companion;
             found
         }
         None => {

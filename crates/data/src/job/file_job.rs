@@ -85,7 +85,7 @@ impl FileJob {
             parts,
             manifest,
             lock,
-        } = match claim(output, wanted, spec.restart)? {
+        } = match claim(output, wanted, spec.companion.as_ref(), spec.restart)? {
             Claim::Complete(summary) => return Ok(Begun::Complete(summary)),
             Claim::Ready(claimed) => claimed,
         };

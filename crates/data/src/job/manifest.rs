@@ -31,6 +31,9 @@ pub(crate) struct Manifest {
     fingerprints: BTreeMap<String, String>,
     /// Whether a file that stood at the output's place is to be replaced.
     pub(crate) replaces: bool,
+    /// What stands behind the output's name in that of its companion.
+    #[serde(default)]
+    pub(crate) companion: Option<String>,
     pub(crate) finished: Option<Finished>,
 }
 
@@ -63,6 +66,7 @@ impl Manifest {
             shard_bytes: layout.shard_bytes,
             fingerprints,
             replaces: false,
+            companion: None,
             finished: None,
         }
     }

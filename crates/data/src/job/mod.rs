@@ -12,12 +12,13 @@
 //! | `open.rows` | rows of the shard in hand | appended every two seconds |
 //! | `rows` | the rows of an array so far, in place of shards | a line of `shards.jsonl` every two seconds |
 //! | `errors.jsonl` | what is wrong with rows of an array | made durable with the rows |
+//! | `companion` | the file that belongs to the output, such as a vocabulary | once, by rename |
 //! | `joined` | the whole output, on its way to its place | at the end |
 //! | `lock` | keeps other processes out | |
 //!
 //! Each is made durable before the next step relies on it, so that a kill or a power cut at any
 //! moment leaves a state from which the job goes on. At the end the shards are joined without
-//! being decoded, the result is renamed to `OUT`, the manifest to `OUT.manifest.json`, and the
+//! being decoded, the result is renamed to `OUT` (what belongs to it just before), the manifest to `OUT.manifest.json`, and the
 //! directory is removed. By that manifest the same command knows that its work is done.
 //!
 //! # The same bytes
@@ -44,7 +45,7 @@ use std::path::{Path, PathBuf};
 
 pub use array_job::{ArrayBegun, ArrayJob, ArraySpec};
 pub use npy::Element;
-pub use spec::{INPUT_FINGERPRINT, JobSpec, JobSummary, Output, Restart};
+pub use spec::{Companion, INPUT_FINGERPRINT, JobSpec, JobSummary, Output, Restart};
 
 use crate::chunk::Chunk;
 use crate::sink::{AnswerColumns, Sink};
@@ -245,7 +246,8 @@ pub fn is_stream(path: &Path) -> bool {
 
 /// Where a write to `path` would go: the finished file is to take the place of what a link points
 /// to, not of the link.
-fn behind_links(path: &Path) -> PathBuf {
+#[must_use]
+pub fn behind_links(path: &Path) -> PathBuf {
     /// As many as Linux follows.
     const MOST: usize = 40;
     let mut place = path.to_path_buf();

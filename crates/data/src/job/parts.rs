@@ -50,6 +50,11 @@ impl Parts {
         self.directory.join("errors.jsonl")
     }
 
+    /// The file that belongs to the output, on its way to its place.
+    pub(crate) fn companion(&self) -> PathBuf {
+        self.directory.join("companion")
+    }
+
     /// A complete shard.
     pub(crate) fn shard(&self, index: u64) -> PathBuf {
         self.directory.join(format!("{index:08}.part"))
@@ -167,6 +172,7 @@ fn is_ours(name: &str) -> bool {
             | "joined"
             | "rows"
             | "errors.jsonl"
+            | "companion"
     ) || number.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

@@ -1,14 +1,15 @@
 //! The last steps: from the joined file to an output in its place and nothing left beside it but
 //! the manifest. Each step can be the last before a kill, and the next run goes on after it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
 use crate::job::durable::{beside, directory_of, hash_file, remove, sync_directory};
 use crate::job::manifest::{Finished, Manifest};
 use crate::job::parts::Parts;
-use crate::job::spec::JobSummary;
+use crate::job::spec::{Companion, JobSummary};
 
 /// Where a finished job's manifest stays, so that the same command knows its work is done.
 pub(crate) fn record_path(output: &Path) -> PathBuf {
@@ -70,6 +71,7 @@ impl Place<'_> {
                 });
             }
             self.publish_errors(manifest, finished)?;
+            self.publish_companion(manifest)?;
             fs::rename(parts.joined(), output).map_err(failed)?;
             sync_directory(directory_of(output))?;
         }
@@ -79,6 +81,20 @@ impl Place<'_> {
         sync_directory(directory_of(output))?;
         parts.tidy();
         Ok(summary(output, finished))
+    }
+
+    /// Puts the file that belongs to the output beside it.
+    fn publish_companion(&self, manifest: &Manifest) -> Result<(), DataError> {
+        let Place { parts, output } = *self;
+        match &manifest.companion {
+            // It is there already where a process was killed after this step.
+            Some(suffix) if parts.companion().exists() => {
+                let path = beside(output, suffix);
+                fs::rename(parts.companion(), &path)
+                    .map_err(|error| DataError::writing(&path, &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Puts the errors of an array beside it, or takes away those of the array that it replaces.
@@ -95,6 +111,24 @@ impl Place<'_> {
             }
         }
     }
+}
+
+/// Writes a companion that is missing beside its finished output; one that is there stays.
+pub(crate) fn give_back(companion: &Companion, output: &Path) -> Result<(), DataError> {
+    let path = beside(output, &companion.suffix);
+    let failed = |error: io::Error| DataError::writing(&path, &error);
+    let mut file = match File::create_new(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let written = file.write_all(&companion.content);
+    if let Err(error) = written.and_then(|()| file.sync_all()) {
+        // Half of it would be taken for the whole.
+        let _ = fs::remove_file(&path);
+        return Err(failed(error));
+    }
+    sync_directory(directory_of(output))
 }
 
 /// Whether `output` is the file that the job wrote, by its length and hash.

@@ -27,6 +27,8 @@ pub struct JobSpec {
     /// [input](INPUT_FINGERPRINT). Where one differs, an unfinished job is not continued, and the
     /// message names it with both values: so keep each option under its own name.
     pub fingerprints: BTreeMap<String, String>,
+    /// A file that belongs to the output; not for streams.
+    pub companion: Option<Companion>,
     /// Rows of a shard, and so of a Parquet row group. Determines bytes.
     pub rows_per_shard: u64,
     /// Bytes of rows at which a shard ends before it has all its rows: the rows of a shard wait
@@ -47,12 +49,25 @@ impl JobSpec {
             answer_fields,
             carried,
             fingerprints: BTreeMap::new(),
+            companion: None,
             rows_per_shard: 8_192,
             shard_bytes: 8 << 20,
             checkpoint_every: Duration::from_secs(2),
             restart: Restart::No,
         }
     }
+}
+
+/// A small file that an output is of no use without, such as the vocabulary of its ids.
+///
+/// It waits among the parts and takes its place when the output does: so the two always belong together. Where
+/// it is missing beside a finished output, it is given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Companion {
+    /// What stands behind the output's name in its own, such as `.vocabulary.json`.
+    pub suffix: String,
+    /// What it holds: determined by the [fingerprints](JobSpec::fingerprints).
+    pub content: Vec<u8>,
 }
 
 /// Where the rows of a job go.

@@ -47,6 +47,8 @@ struct PlainFile {
 pub struct Block {
     bytes: Vec<u8>,
     delimiter: Option<u8>,
+    /// Bytes of a row at most.
+    row_bytes: usize,
     /// Rows of the whole input before the first of these.
     pub first_row: u64,
     /// How many rows there are.
@@ -107,12 +109,13 @@ impl PlainText {
         }))
     }
 
-    /// The blocks from the first row on, a `share` of the usual size each: for programs that make much of
-    /// little text.
+    /// The blocks from the first row on, a `share` of the usual size and at most `most_rows` rows each: for
+    /// programs that make much of little text.
     #[must_use]
-    pub fn blocks(&self, share: usize) -> Blocks {
+    pub fn blocks(&self, share: usize, most_rows: usize) -> Blocks {
         Blocks {
             block: (BLOCK / share.max(1)).max(LEAST_BLOCK),
+            most_rows: most_rows.max(1),
             input: self.clone(),
             next_file: 0,
             current: None,
@@ -175,9 +178,10 @@ pub struct Blocks {
     input: PlainText,
     /// Bytes that are read at once.
     block: usize,
+    most_rows: usize,
     next_file: usize,
     current: Option<File>,
-    /// The beginning of the row at which the last block was cut.
+    /// What was read behind the last block: the beginning of a row, or rows that were too many for it.
     left_over: Vec<u8>,
     rows: u64,
     read: Arc<AtomicU64>,
@@ -190,27 +194,35 @@ impl Blocks {
     /// [`DataError::Open`] and [`DataError::Read`] where a file cannot be read.
     pub fn fill(&mut self, block: &mut Block) -> Result<Filled, DataError> {
         block.delimiter = self.input.delimiter;
+        block.row_bytes = self.input.row_bytes;
         block.bytes.clear();
         loop {
             if self.current.is_none() && !self.open_next()? {
                 return Ok(Filled::End);
             }
             block.bytes.append(&mut self.left_over);
-            let mut searched = 0;
+            // What is left over may have enough rows; else it is too little.
+            let (mut searched, mut was_read) = (0, false);
             let ended = loop {
-                let read = self.read(&mut block.bytes)?;
-                if read < self.block {
-                    break true;
-                }
-                if let Some(end) = memrchr(b'\n', &block.bytes[searched..]) {
-                    let end = searched + end + 1;
+                let bytes = &block.bytes;
+                let last = |_| memrchr(b'\n', &bytes[searched..]).map(|at| searched + at + 1);
+                let last = || was_read.then_some(()).and_then(last);
+                if let Some(end) = self.rows_end(bytes).or_else(last) {
                     self.left_over.extend_from_slice(&block.bytes[end..]);
                     block.bytes.truncate(end);
                     break false;
                 }
-                searched = block.bytes.len();
-                if searched > self.input.row_bytes {
+                if was_read {
+                    searched = block.bytes.len();
+                }
+                // With the carriage return that may end it.
+                if searched > self.input.row_bytes.saturating_add(1) {
                     return Ok(Filled::NotPlain);
+                }
+                let read = self.read(&mut block.bytes)?;
+                was_read = true;
+                if read < self.block && self.rows_end(&block.bytes).is_none() {
+                    break true;
                 }
             };
             if ended {
@@ -224,6 +236,12 @@ impl Blocks {
                 return Ok(Filled::Block);
             }
         }
+    }
+
+    /// Where as many rows end as a block has at most, if there are so many.
+    fn rows_end(&self, bytes: &[u8]) -> Option<usize> {
+        let end = memchr_iter(b'\n', bytes).nth(self.most_rows - 1);
+        end.map(|end| end + 1)
     }
 
     /// Opens the next file; false where there is none.
@@ -277,6 +295,10 @@ impl Block {
             }
         }
         if self.has_empty_row() {
+            return None;
+        }
+        let longest = self.row_bytes;
+        if self.bytes.len() > longest && rows(text).any(|row| row.len() > longest) {
             return None;
         }
         let mut facts = BlockFacts { longest: 0 };
@@ -347,14 +369,17 @@ mod tests {
 
     /// The rows by blocks, or `None` where these are not plain.
     fn by_blocks(paths: &[PathBuf]) -> Option<Vec<String>> {
-        let found = by_share(paths, 1);
-        assert_eq!(by_share(paths, 1_000), found);
+        let found = by_share(paths, 1, usize::MAX);
+        assert_eq!(by_share(paths, 1_000, usize::MAX), found);
+        assert_eq!(by_share(paths, 1_000, 3), found);
+        assert_eq!(by_share(paths, 1, 1), found);
         found
     }
 
-    fn by_share(paths: &[PathBuf], share: usize) -> Option<Vec<String>> {
+    fn by_share(paths: &[PathBuf], share: usize, most_rows: usize) -> Option<Vec<String>> {
         let source = Source::open(&spec(paths)).unwrap();
-        let mut blocks = source.plain_text().unwrap()?.blocks(share);
+        let plain = source.plain_text().unwrap()?;
+        let mut blocks = plain.blocks(share, most_rows);
         let mut block = Block::default();
         let mut found = Vec::new();
         loop {
@@ -366,6 +391,7 @@ mod tests {
             assert!(
                 block.check(Lengths::Passed).is_some() == block.check(Lengths::Measured).is_some()
             );
+            assert!(block.rows <= most_rows as u64);
             let facts = block.check(Lengths::Measured)?;
             let texts: Vec<String> = rows(block.text().unwrap()).map(str::to_owned).collect();
             assert_eq!(
@@ -471,6 +497,36 @@ mod tests {
         );
     }
 
+    /// A row just above the limit would be written from one file and refused from the same one packed.
+    #[test]
+    fn rows_above_the_limit_are_not_plain() {
+        const LIMIT: usize = 10;
+        for length in [LIMIT - 1, LIMIT, LIMIT + 1, LIMIT + 2, 3 * BLOCK] {
+            for (before, after) in [("", "\n"), ("", ""), ("a\n", "\r\nb"), ("", "\r\n")] {
+                let directory = tempfile::tempdir().unwrap();
+                let text = [before, &"x".repeat(length), after].concat();
+                let path = write(directory.path(), "a.txt", text.as_bytes());
+                let mut spec = spec(&[path]);
+                spec.limits.row_bytes = LIMIT;
+                let plain = Source::open(&spec).unwrap().plain_text().unwrap();
+                let mut blocks = plain.unwrap().blocks(1, usize::MAX);
+                let mut block = Block::default();
+                let is_plain = loop {
+                    match blocks.fill(&mut block).unwrap() {
+                        Filled::Block if block.check(Lengths::Passed).is_some() => {}
+                        Filled::End => break true,
+                        Filled::Block | Filled::NotPlain => break false,
+                    }
+                };
+                let rows = Source::open(&spec).unwrap();
+                let good = rows
+                    .flat_map(|chunk| chunk.unwrap().rows)
+                    .all(|row| row.is_ok());
+                assert_eq!(is_plain, good, "{length} {before:?} {after:?}");
+            }
+        }
+    }
+
     /// A continued job would do rows twice, or leave some out.
     #[test]
     fn rows_can_be_left_out() {
@@ -478,6 +534,7 @@ mod tests {
             let mut block = Block {
                 bytes: b"a\nb\nc".to_vec(),
                 delimiter: None,
+                row_bytes: 9,
                 first_row: 7,
                 rows: 3,
             };

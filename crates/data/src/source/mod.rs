@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use blocks::{Block, BlockFacts, Blocks, Filled, Lengths, PlainText, rows};
-pub use spec::{ColumnChoice, InputLimits, InputSpec, SurveyDepth};
+pub use spec::{CarryText, ColumnChoice, InputLimits, InputSpec, SurveyDepth};
 pub use stream::InputProgress;
 
 use assembly::{Assembly, CarriedShape};
@@ -151,6 +151,15 @@ impl Source {
     /// [`DataError::Open`] where a file cannot be read.
     pub fn fingerprint(&self) -> Result<Option<String>, DataError> {
         files::fingerprint(&self.files)
+    }
+
+    /// Makes chunks smaller, for programs that know only after opening how much they make of a row: at most
+    /// so many rows, and so many bytes where it is more than one row.
+    pub fn limit_chunks(&mut self, rows: usize, bytes: usize) {
+        self.chunk_rows = self.chunk_rows.min(rows).max(1);
+        self.limits.chunk_bytes = self.limits.chunk_bytes.min(bytes);
+        self.opener
+            .limit_chunks(self.chunk_rows, self.limits.chunk_bytes);
     }
 
     /// Whether the input can be read again, as standard input and pipes cannot.

@@ -16,7 +16,7 @@ use crate::source::files::{InputFile, agree_on_format};
 use crate::source::jsonl::{JsonRows, survey_all, survey_first};
 use crate::source::lines::{self, LineRows};
 use crate::source::parquet::ParquetFile;
-use crate::source::spec::{ColumnChoice, InputLimits, InputSpec, SurveyDepth};
+use crate::source::spec::{CarryText, ColumnChoice, InputLimits, InputSpec, SurveyDepth};
 use crate::source::stream::{self, Bytes};
 use crate::survey::Survey;
 use crate::{DataError, Format};
@@ -142,6 +142,12 @@ impl Opener {
         }
     }
 
+    /// As [`Source::limit_chunks`](crate::Source::limit_chunks); for files that are not open yet.
+    pub(crate) fn limit_chunks(&mut self, rows: usize, bytes: usize) {
+        self.chunk_rows = rows;
+        self.limits.chunk_bytes = bytes;
+    }
+
     /// Opens file number `index`, from its first row.
     pub(crate) fn open(
         &mut self,
@@ -195,7 +201,10 @@ impl Opener {
 
     /// Chooses among the columns of the first file.
     fn choose(&mut self, first: &str, fields: Vec<Field>) -> Result<(), DataError> {
-        let selection = select(first, &fields, &self.choice)?;
+        let mut selection = select(first, &fields, &self.choice)?;
+        if self.drops(fields[selection.text].name()) {
+            selection = select(first, &fields, &self.choice)?;
+        }
         let carried: Vec<Field> = selection
             .carried
             .iter()
@@ -216,6 +225,15 @@ impl Opener {
             selection,
         };
         Ok(())
+    }
+
+    /// Whether the choice has changed: the text column, whose name is known only now, is left out.
+    fn drops(&mut self, text: &str) -> bool {
+        let drops = self.choice.carry_text == CarryText::Dropped;
+        if drops {
+            self.choice.drop.push(text.to_owned());
+        }
+        drops
     }
 
     /// The chosen columns, where a later file has them.
@@ -291,7 +309,10 @@ impl Opener {
                 survey
             }
         };
-        let selection = select_json(&survey, &self.choice)?;
+        let mut selection = select_json(&survey, &self.choice)?;
+        if self.drops(&selection.text) {
+            selection = select_json(&survey, &self.choice)?;
+        }
         self.carried = CarriedColumns::json(selection.carried.clone());
         self.shape = CarriedShape::Json;
         self.columns = Chosen::Json(Arc::new(selection));

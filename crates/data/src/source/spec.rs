@@ -78,6 +78,18 @@ pub struct ColumnChoice {
     pub keep: Option<Vec<String>>,
     /// These do not pass through. The text column may be among them.
     pub drop: Vec<String>,
+    /// Whether the text column passes through, whatever its name.
+    pub carry_text: CarryText,
+}
+
+/// Whether the text column is one of those that pass through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CarryText {
+    /// Yes, as any other column.
+    #[default]
+    Kept,
+    /// No: whoever reads the rows writes another column under its name.
+    Dropped,
 }
 
 /// Bounds which keep memory independent of the input.

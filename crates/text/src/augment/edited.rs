@@ -197,11 +197,16 @@ fn moved(pieces: &[Piece], span: Range<usize>) -> Option<Range<usize>> {
     match in_order {
         _ if others => None,
         true => {
-            // What stands between words is of the span where it still stands beside its end.
-            let first = first.checked_sub(1).filter(touches).unwrap_or(first);
-            let last = Some(last + 1)
-                .filter(|at| *at < pieces.len() && touches(at))
-                .unwrap_or(last);
+            // What stands between words is of the span where the span began or ended in it, and it still
+            // stands beside that word.
+            let (begin, end) = (pieces[first].before.start, pieces[last].before.end);
+            let leads = |at: &usize| span.start < begin && pieces[*at].before.end == begin;
+            let follows = |at: &usize| {
+                let gap = pieces.get(*at);
+                end < span.end && gap.is_some_and(|gap| gap.before.start == end)
+            };
+            let first = first.checked_sub(1).filter(leads).unwrap_or(first);
+            let last = Some(last + 1).filter(follows).unwrap_or(last);
             let (first, last) = (&pieces[first], &pieces[last]);
             let cut_in = span.start.saturating_sub(first.before.start);
             let cut_off = last.before.end.saturating_sub(span.end);

@@ -32,7 +32,7 @@ macro_rules! kinds {
             }
 
             /// What its probability is the chance of.
-            pub fn unit(self) -> Unit {
+            pub const fn unit(self) -> Unit {
                 match self { $(Kind::$variant => Unit::$unit,)* }
             }
 

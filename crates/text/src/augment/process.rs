@@ -1,13 +1,27 @@
 //! Where edits fall, drawn from one edit to the next rather than place by place.
 
 use super::alias::Alias;
-use super::kind::Kind;
+use super::kind::{Kind, Unit};
 use super::random::Numbers;
 
 /// Gaps that the table holds; the last outcome stands for "this many or more".
 const LONGEST: usize = 255;
 /// Operations of one unit at most.
 const KINDS: usize = 16;
+
+// One that is beyond these would never act.
+const _: () = {
+    let (mut at, mut characters, mut words) = (0, 0, 0);
+    while at < Kind::ALL.len() {
+        match Kind::ALL[at].unit() {
+            Unit::Character => characters += 1,
+            Unit::Word => words += 1,
+            Unit::Row => {}
+        }
+        at += 1;
+    }
+    assert!(characters <= KINDS && words <= KINDS);
+};
 
 /// At every place the operation `k` acts with the chance `p_k`, and at most one does. So the places
 /// between two edits are geometric with the sum of the chances, and one number gives both the gap

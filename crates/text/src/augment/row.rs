@@ -128,6 +128,8 @@ impl<C: Clusters> Row<'_, C> {
             (Change::Before(_), _) => Some(start..start),
             (Change::After(_), _) => Some(end..end),
             (_, Kind::Space | Kind::JoinWords) => Some(start..end),
+            // What replaces nothing is put in, such as the space of a word that is split.
+            _ if start == end => Some(start..end),
             _ => None,
         };
         protect::overlaps(self.protected, &planned.range)

@@ -49,6 +49,15 @@ fn operations_do_what_they_say() {
     table.finish();
 }
 
+/// Numbers that are protected would be torn from the words before them.
+#[test]
+fn words_are_not_split_beside_what_is_protected() {
+    let mut recipe = always(Kind::SplitWords);
+    recipe.protect.patterns = vec!["[0-9]+".into()];
+    let split = ["abc123", "a bc123", "ab c123"].map(str::to_owned);
+    assert_eq!(results(&recipe, "abc123"), BTreeSet::from(split));
+}
+
 /// Without it the mapping of labels would be anything where words are edited.
 #[test]
 fn spans_are_mapped_as_documented() {
@@ -99,6 +108,27 @@ fn spans_are_mapped_as_documented() {
     }
     // Eight of twenty pairs of places lie side by side, less the order that is never drawn.
     assert!((90..150).contains(&apart), "{apart}");
+
+    // A separator from within the span now stands beside it, and is no part of it.
+    let dashes = Recipe {
+        separators: "-".into(),
+        ..always(Kind::ShuffleWords)
+    };
+    let cases = [
+        ("a-b-c", 2..5, "b-c-a", Some("b-c")),
+        ("a-b-c", 0..3, "c-a-b", Some("a-b")),
+        ("a-b-c", 2..5, "a-c-b", Some("c-b")),
+        ("a-b-c", 2..5, "b-a-c", None),
+        ("a-b-c", 1..5, "a-c-b", Some("c-b")),
+        ("a-b-c-d", 3..7, "a-c-d-b", Some("c-d")),
+    ];
+    for (text, span, shuffled, expected) in cases {
+        let mut rows = (0..300).map(|row| edited(&dashes, 5, row, text));
+        let out = rows.find(|out| out.text() == shuffled).unwrap();
+        let found = out.map_span(text, span.start, span.end);
+        let found = found.map(|(from, to)| &out.text()[from..to]);
+        assert_eq!(found, expected, "{text} {span:?} {shuffled}");
+    }
 
     let out = edited(&always(Kind::Insert), 3, 0, "ab cd");
     let (from, to) = out.map_span("ab cd", 3, 5).unwrap();

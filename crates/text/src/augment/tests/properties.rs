@@ -261,6 +261,11 @@ proptest! {
                 if !found.as_str().trim().is_empty() {
                     prop_assert_eq!(mapped, Some(found.as_str().trim()), "{:?}", out.text());
                 }
+                let inserted = out.edits().iter().filter(|edit| edit.before.is_empty());
+                for edit in inserted.filter(|_| out.shuffled().is_none()) {
+                    let at = edit.before.start;
+                    prop_assert!(at < found.start() || found.end() < at, "{:?}", out.text());
+                }
             }
         }
     }
