@@ -465,7 +465,7 @@ fn problems_are_statuses_with_the_stable_code() {
     let late = client.ask::<_, Inferred>(INFER, late).unwrap_err();
     assert_eq!(
         (late.code(), reason(&late).as_str()),
-        (Code::DeadlineExceeded, "expired")
+        (Code::DeadlineExceeded, "deadline")
     );
     // By the way of HTTP/1.1 there are no trailers, so no gRPC.
     let kind = [("content-type", "application/grpc")];
