@@ -62,7 +62,11 @@ pub(crate) struct EditArgs {
 #[command(next_help_heading = "Looking at edits")]
 pub(crate) struct EditReportArgs {
     /// Show the differences in the first N rows, and write nothing
-    #[arg(long, value_name = "N")]
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with_all = ["output", "report", "report_json", "report_svg", "summary_json"]
+    )]
     pub(crate) preview: Option<usize>,
     /// Count edits by kind and length, and draw the histogram at the end
     #[arg(long)]

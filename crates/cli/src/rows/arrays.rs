@@ -3,11 +3,10 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use bytemuck::Pod;
 use data::{
-    ArrayJob, Block, Chunk, Filled, InputProgress, JobSummary, PlainText, RowError, Source,
-    block_rows,
+    ArrayJob, Block, Chunk, Filled, InputProgress, PlainText, RowError, Source, block_rows,
 };
 use text::augment::Edited;
 use text::characters::TokenId;
@@ -15,7 +14,8 @@ use text::characters::TokenId;
 use super::chunks::Chunks;
 use super::clock::Stage;
 use super::edits::Counts;
-use super::ordered::{self, Stopped};
+use super::ending::{self, Fault};
+use super::ordered;
 use super::tally::Tally;
 use super::tokens::{Cut, Tokens};
 use super::{Ended, Rows};
@@ -67,21 +67,19 @@ impl Array<'_> {
         let done = job.rows_done() / per_row as u64;
         let clock = self.rows.clock;
         let stop = self.rows.plan.output.on_error == OnError::Stop;
-        let mut stopped_by = None;
-        let mut writing_failed = false;
+        let mut fault = Fault::Input;
         let watch = self.rows.watch(from.progress(), job.rows_done());
         let take = |piece: &mut Piece<T>| {
             if stop && let Some((_, error)) = piece.bad.first() {
-                stopped_by = Some(format!("{error} (--on-error stop)"));
+                fault = Fault::Row(format!("{error} (--on-error stop)"));
                 bail!("a bad row");
             }
             let bytes: &[u8] = bytemuck::cast_slice(&piece.values);
             // So too where it panics.
-            writing_failed = true;
+            fault = Fault::Output;
             let result = clock.time(Stage::Write, || job.write(bytes, &piece.bad));
-            // After that the job must be left as it is.
-            writing_failed = result.is_err();
             result?;
+            fault = Fault::Input;
             let rows = (piece.values.len() / self.width) as u64;
             for (_, error) in &piece.bad {
                 tally.failed(error.code);
@@ -135,26 +133,8 @@ impl Array<'_> {
         };
         watch.stop();
         tally.failed_rows = job.failed_rows();
-        match (ended.map(|(stopped, _)| stopped), stopped_by) {
-            (Ok(Stopped::AtTheEnd), _) => {
-                let finished: JobSummary = clock.time(Stage::Finish, || job.finish())?;
-                Ok(Ended::Complete(finished))
-            }
-            (Ok(Stopped::ByTheUser), _) => {
-                let resumable = job.is_resumable();
-                Ok(Ended::Interrupted {
-                    saved: job.pause()?,
-                    resumable,
-                })
-            }
-            (Err(_), Some(words)) => Err(anyhow!("{words}\n  {} rows are saved", job.pause()?)),
-            (Err(error), None) if writing_failed => Err(error),
-            // What was written is whole; the fault of the input is the one to tell.
-            (Err(error), None) => {
-                let resumable = job.is_resumable();
-                Err(super::with_saved(error, resumable, job.pause()))
-            }
-        }
+        let ended = ended.map(|(stopped, _)| stopped);
+        ending::end(job, ended, fault, clock)
     }
 
     /// Rows of the input whose rows of the array are a piece's bytes, or a row that has more.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use arrow_array::builder::{StringBuilder, UInt32Builder, UInt64Builder};
 use arrow_array::{Array, ArrayRef, FixedSizeListArray, ListArray, UInt16Array, UInt32Array};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
@@ -14,7 +14,8 @@ use text::augment::Edited;
 use super::chunks::Chunks;
 use super::clock::Stage;
 use super::edits::Counts;
-use super::ordered::{self, Stopped};
+use super::ending::{self, Fault};
+use super::ordered;
 use super::spans::{self, Span};
 use super::tally::Tally;
 use super::tokens::{Cut, Tokens};
@@ -155,8 +156,7 @@ impl Columns<'_> {
         let done = job.rows_done();
         let clock = self.rows.clock;
         let stop = self.rows.plan.output.on_error == OnError::Stop;
-        let mut stopped_by = None;
-        let mut writing_failed = false;
+        let mut fault = Fault::Input;
         if let (Some(_), Some((width, _))) = (self.tokens, self.ids.width) {
             let bytes = self.rows.per_row * width * size_of::<u32>();
             source.limit_chunks((super::PIECE_BYTES / bytes.max(1)).max(1), usize::MAX);
@@ -176,15 +176,14 @@ impl Columns<'_> {
                 dropped = 0;
             }
             if stop && let Some(error) = first_error(&chunk, &answers) {
-                stopped_by = Some(format!("{error} (--on-error stop)"));
+                fault = Fault::Row(format!("{error} (--on-error stop)"));
                 bail!("a bad row");
             }
             // So too where it panics.
-            writing_failed = true;
+            fault = Fault::Output;
             let result = clock.time(Stage::Write, || job.write(&chunk, &answers));
-            // After that the job must be left as it is.
-            writing_failed = result.is_err();
             let written = result?;
+            fault = Fault::Input;
             tally.rows += written.rows;
             piece.failed.drain(..).for_each(|code| tally.failed(code));
             tally.cut += std::mem::take(&mut piece.cut);
@@ -207,25 +206,8 @@ impl Columns<'_> {
         let ended = ordered::run(threads, interrupt, next, work, take);
         watch.stop();
         tally.failed_rows = job.failed_rows();
-        match (ended.map(|(stopped, _)| stopped), stopped_by) {
-            (Ok(Stopped::AtTheEnd), _) => {
-                let finished = clock.time(Stage::Finish, || job.finish())?;
-                Ok(Ended::Complete(finished))
-            }
-            (Ok(Stopped::ByTheUser), _) => {
-                let resumable = job.is_resumable();
-                Ok(Ended::Interrupted {
-                    saved: job.pause()?,
-                    resumable,
-                })
-            }
-            (Err(_), Some(words)) => Err(anyhow!("{words}\n  {} rows are saved", job.pause()?)),
-            (Err(error), None) if writing_failed => Err(error),
-            (Err(error), None) => {
-                let resumable = job.is_resumable();
-                Err(super::with_saved(error, resumable, job.pause()))
-            }
-        }
+        let ended = ended.map(|(stopped, _)| stopped);
+        ending::end(job, ended, fault, clock)
     }
 
     fn chunk(&self, mut chunk: Chunk, piece: &mut Piece) -> anyhow::Result<()> {

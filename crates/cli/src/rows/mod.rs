@@ -16,6 +16,7 @@ mod chunks;
 mod clock;
 mod columns;
 mod edits;
+mod ending;
 mod ordered;
 mod plan;
 mod preview;

@@ -932,6 +932,11 @@ fn edits_are_shown_and_counted() {
     assert!(
         shown.contains(texts[19].trim()) && !shown.contains(texts[20].split(' ').next().unwrap())
     );
+    // It writes nothing: what is to be written would be missed.
+    for flag in ["--report", "-o=out.jsonl", "--report-json=r.json"] {
+        let both = ["augment", "in.txt", "--preview", "2", flag];
+        place.run(&both).code(1).says("--preview");
+    }
     let words = [
         "augment",
         "in.txt",
