@@ -52,6 +52,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if wanted("integers") {
         integers(isa, peaks[0]);
     }
+    if wanted("layers") {
+        layers(isa);
+    }
     if wanted("attention") {
         attentions(isa, peaks[0]);
     }
@@ -136,6 +139,23 @@ enum End {
     Residual,
 }
 
+impl Shape {
+    /// Billions of multiplications and additions.
+    fn operations(&self) -> f64 {
+        2.0 * (self.rows * self.depth * self.columns) as f64 / 1e9
+    }
+}
+
+impl End {
+    fn epilogue(self, residual: &[f32]) -> Epilogue<'_> {
+        match self {
+            End::Bias => Epilogue::Bias,
+            End::Gelu => Epilogue::Activate(Activation::GeluErf),
+            End::Residual => Epilogue::Residual(residual),
+        }
+    }
+}
+
 const fn shape(name: &'static str, rows: usize, depth: usize, columns: usize, end: End) -> Shape {
     Shape {
         name,
@@ -174,7 +194,7 @@ fn products(isa: Isa, peaks: [f64; 2]) {
             columns,
             ..
         } = shape;
-        let flops = 2.0 * (rows * depth * columns) as f64 / 1e9;
+        let flops = shape.operations();
         let weight = noise(columns * depth);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let mut run = Run::new(isa, shape, &weight);
@@ -220,11 +240,7 @@ impl Run {
     }
 
     fn once(&mut self) {
-        let epilogue = match self.end {
-            End::Bias => Epilogue::Bias,
-            End::Gelu => Epilogue::Activate(Activation::GeluErf),
-            End::Residual => Epilogue::Residual(&self.residual),
-        };
+        let epilogue = self.end.epilogue(&self.residual);
         let done = self
             .linear
             .apply(&Solo, black_box(&self.x), epilogue, &mut self.y);
@@ -314,7 +330,7 @@ fn integers(isa: Isa, peak: f64) {
             columns,
             ..
         } = shape;
-        let operations = 2.0 * (rows * depth * columns) as f64 / 1e9;
+        let operations = shape.operations();
         let weight = noise(columns * depth);
         let mut exact = Run::new(isa, shape, &weight);
         let mut near = IntegerRun::new(isa, Width::Int16, shape, &weight);
@@ -333,6 +349,37 @@ fn integers(isa: Isa, peak: f64) {
             fast / peak,
             fast / exact
         );
+    }
+    println!();
+}
+
+/// All 8-bit products of six layers like MiniLM's in turn, as a batch takes them: weights that the caches do not
+/// hold until they are needed again, and two buffers for what goes in and comes out.
+fn layers(isa: Isa) {
+    println!("| products of six layers in turn, one core | int8 |");
+    println!("|---|---|");
+    for rows in [11, 96, 384] {
+        let shapes = INTEGER_SHAPES[..4].iter().cycle().take(24);
+        let layers: Vec<_> = shapes
+            .map(|&shape| {
+                let weight = noise(shape.columns * shape.depth);
+                let run = IntegerRun::new(isa, Width::Int8, Shape { rows: 1, ..shape }, &weight);
+                (Shape { rows, ..shape }, run.layer)
+            })
+            .collect();
+        let (x, residual) = (noise(rows * 1536), noise(rows * 384));
+        let (mut y, mut scratch) = (noise(rows * 1536), QuantizeScratch::default());
+        let operations: f64 = layers.iter().map(|(shape, _)| shape.operations()).sum();
+        let mut once = || {
+            for (shape, layer) in &layers {
+                let epilogue = shape.end.epilogue(&residual);
+                let (x, y) = (&x[..rows * shape.depth], &mut y[..rows * shape.columns]);
+                let done = layer.apply(&Solo, black_box(x), epilogue, &mut scratch, y);
+                done.expect("sizes agree");
+            }
+        };
+        let speeds = (0..ROUNDS).map(|_| operations / seconds(&mut once));
+        println!("| {rows} rows | {:.1} |", median(speeds.collect()));
     }
     println!();
 }
@@ -367,11 +414,7 @@ impl IntegerRun {
     }
 
     fn once(&mut self) {
-        let epilogue = match self.end {
-            End::Bias => Epilogue::Bias,
-            End::Gelu => Epilogue::Activate(Activation::GeluErf),
-            End::Residual => Epilogue::Residual(&self.residual),
-        };
+        let epilogue = self.end.epilogue(&self.residual);
         let x = black_box(&self.x);
         let done = self
             .layer

@@ -2,7 +2,9 @@
 
 use crate::isa::Isa;
 use crate::simd::{Map, Operation, Simd, dispatch, map_in_place};
-use crate::vecmath::{GAUSSIAN_END, exp, gaussian_tail, sigmoid as sigmoid_vector, tanh};
+use crate::vecmath::{
+    GAUSSIAN_END, exp, gaussian_tail, polynomial, sigmoid as sigmoid_vector, tanh,
+};
 
 /// A function applied to every value.
 #[non_exhaustive]
@@ -24,7 +26,7 @@ pub enum Activation {
 }
 
 #[derive(Copy, Clone)]
-struct GeluErf;
+pub(crate) struct GeluErf;
 impl Map for GeluErf {
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, x: S::V) -> S::V {
@@ -35,6 +37,36 @@ impl Map for GeluErf {
         s.fma(negative, gaussian_tail(s, negative), positive)
     }
 }
+
+/// [`Activation::GeluErf`] for values that have 7 bits afterwards, at half the cost. Error ≤ 5e-5 over -4..=4, 1.7e-4
+/// below, 5e-5 of x above.
+#[derive(Copy, Clone)]
+pub(crate) struct CoarseGelu;
+impl Map for CoarseGelu {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, x: S::V) -> S::V {
+        // x·Φ(x), where Φ(x) = 1/2 + c·P(c²) with c the nearest to x in -4..=4.
+        let bounded = s.max(s.splat(-COARSE_END), x);
+        let c = s.min(s.splat(COARSE_END), bounded);
+        let p = polynomial(s, s.mul(c, c), COARSE_NORMAL);
+        s.mul(bounded, s.fma(c, p, s.splat(0.5)))
+    }
+}
+
+const COARSE_END: f32 = 4.0;
+
+/// P of [`CoarseGelu`], the highest power first, fitted by iteratively reweighted least squares so that x·Φ(x) is
+/// least wrong.
+const COARSE_NORMAL: [f32; 8] = [
+    -1.301_295_3e-9,
+    1.041_960_9e-7,
+    -3.657_134_1e-6,
+    7.485_506_6e-5,
+    -1.006_490_6e-3,
+    9.505_399e-3,
+    -6.588_785e-2,
+    0.398_673_4,
+];
 
 #[derive(Copy, Clone)]
 struct GeluTanh;
@@ -213,6 +245,39 @@ pub(crate) mod tests {
                     );
                 }
             }
+        }
+    }
+
+    struct Coarse<'a>(&'a mut [f32]);
+    impl Operation for Coarse<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            map_in_place(simd, self.0, CoarseGelu);
+        }
+    }
+
+    /// 7-bit values would carry a second error beside that of their bits.
+    #[test]
+    fn coarse_gelu_is_finer_than_seven_bits() {
+        let xs: Vec<f32> = (-40_000..=40_000).map(|i| i as f32 * 5e-4).collect();
+        for isa in Isa::available() {
+            let mut ys = xs.clone();
+            dispatch(isa, Coarse(&mut ys));
+            for (&x, &y) in xs.iter().zip(&ys) {
+                let want = reference(Activation::GeluErf, f64::from(x));
+                let allowed = match x {
+                    ..-4.0 => 1.7e-4,
+                    ..=4.0 => 5e-5,
+                    _ => 5e-5 * want,
+                };
+                let error = (f64::from(y) - want).abs();
+                assert!(error <= allowed, "{isa}: gelu({x}) = {y}, not {want}");
+            }
+            let mut values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+            dispatch(isa, Coarse(&mut values));
+            assert!(values[0].is_nan() && values[1] == f32::INFINITY && values[2].abs() < 2e-4);
         }
     }
 

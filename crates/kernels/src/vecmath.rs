@@ -14,7 +14,7 @@ use crate::simd::Simd;
 
 /// Σ cᵢ·xⁿ⁻ⁱ by Horner's rule, the highest power first.
 #[inline(always)]
-fn polynomial<S: Simd, const N: usize>(s: S, x: S::V, coefficients: [f32; N]) -> S::V {
+pub(crate) fn polynomial<S: Simd, const N: usize>(s: S, x: S::V, coefficients: [f32; N]) -> S::V {
     let mut sum = s.splat(coefficients[0]);
     let mut i = 1;
     while i < N {

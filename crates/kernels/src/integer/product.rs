@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::rows::QuantizedRows;
 use super::{IntegerParts, Width};
-use crate::activation::{Activation, WithMap};
+use crate::activation::{Activation, CoarseGelu, GeluErf, WithMap};
 use crate::linear::Epilogue;
 use crate::simd::integer::{Dot, GROUP, IntegerOperation, PANEL8, PANEL16};
 use crate::simd::{Map, Simd, Twice};
@@ -19,6 +19,9 @@ const SEGMENT: usize = 512;
 /// Rows whose sums are finished together: enough to make the choice of an activation cheap. With 16, the
 /// 8-bit products lose 3 %.
 const CHUNK: usize = 8;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// One part's share of `y = epilogue(x·Wᵀ + bias)`: some rows, some panels.
 pub(super) struct IntegerProduct<'a> {
@@ -65,14 +68,21 @@ trait Panels {
     /// Values of K of a segment: a panel of them stays in the first-level cache.
     fn segment(parts: &IntegerParts) -> usize;
 
+    /// The weights of a panel from value `k` of K on: [`PANEL8`] bytes for each.
+    fn weights(parts: &IntegerParts, panel: usize, k: usize) -> *const u8;
+
     /// Adds the products over one segment of K to the sums of some rows, or begins them with it.
     ///
     /// # Safety
-    /// The rows are quantised and have sums; `depth` is a segment of the padded depth.
-    unsafe fn accumulate<D: Dot>(&self, d: D, rows: Rows<'_>, depth: Range<usize>, panel: usize);
+    /// The rows are quantised and have sums; the segment is one of the padded depth.
+    unsafe fn accumulate<D: Dot>(&self, d: D, rows: Rows<'_>, segment: &Segment);
 
-    /// As many values of the product as a vector has lanes, without the bias: of row `i` of `rows`, from
-    /// column `lane` of the panel on. `scales` are those of the columns.
+    /// GELU as exact as the sums are.
+    type Gelu: Map;
+    const GELU: Self::Gelu;
+
+    /// As many values of the product as a vector has lanes: of row `i` of `rows`, from column `lane` of the
+    /// panel on. The columns have scales, and a bias each.
     ///
     /// # Safety
     /// The sums are complete.
@@ -82,7 +92,7 @@ trait Panels {
         rows: Rows<'_>,
         i: usize,
         lane: usize,
-        scales: *const f32,
+        of_columns: (*const f32, *const f32),
     ) -> <D::F as Simd>::V;
 }
 
@@ -98,11 +108,50 @@ struct Rows<'a> {
     slot: usize,
 }
 
+/// Some values of K of one panel.
+struct Segment {
+    panel: usize,
+    depth: Range<usize>,
+    /// Its weights; those of the next segment follow, also from one panel to the next.
+    weights: *const u8,
+    /// Bytes of what follows that each row asks for.
+    share: usize,
+}
+
+impl Segment {
+    fn new<P: Panels>(
+        parts: &IntegerParts,
+        panel: usize,
+        depth: Range<usize>,
+        rows: usize,
+    ) -> Segment {
+        let share = (depth.len() * PANEL8).div_ceil(rows.max(1));
+        Segment {
+            panel,
+            weights: P::weights(parts, panel, depth.start),
+            depth,
+            share: share.next_multiple_of(LINE),
+        }
+    }
+
+    /// Where the share of a row begins in the weights that follow, and how long it is.
+    #[inline(always)]
+    fn ahead(&self, row: usize) -> (*const u8, usize) {
+        let size = self.depth.len() * PANEL8;
+        (
+            self.weights.wrapping_add(size + row * self.share),
+            self.share,
+        )
+    }
+}
+
 /// Sums `[row][PANEL8]` over the segments so far.
 struct Panels8(*mut i32);
 
 impl Panels for Panels8 {
     const PANEL: usize = PANEL8;
+    type Gelu = CoarseGelu;
+    const GELU: CoarseGelu = CoarseGelu;
 
     #[inline(always)]
     fn segment(parts: &IntegerParts) -> usize {
@@ -110,11 +159,16 @@ impl Panels for Panels8 {
     }
 
     #[inline(always)]
-    unsafe fn accumulate<D: Dot>(&self, d: D, rows: Rows<'_>, depth: Range<usize>, panel: usize) {
-        let weights = rows.parts.panel8(panel, depth.start);
+    fn weights(parts: &IntegerParts, panel: usize, k: usize) -> *const u8 {
+        parts.panel8(panel, k).cast()
+    }
+
+    #[inline(always)]
+    unsafe fn accumulate<D: Dot>(&self, d: D, rows: Rows<'_>, segment: &Segment) {
+        let depth = &segment.depth;
         let groups = depth.start / GROUP..depth.end / GROUP;
         let block = (depth.start / rows.parts.block, rows.parts.block / GROUP);
-        let (pairs, block_sums) = rows.parts.block_sums(panel);
+        let (pairs, block_sums) = rows.parts.block_sums(segment.panel);
         let pairs = if depth.start == 0 { pairs } else { 0 };
         let mut i = 0;
         while i < rows.count {
@@ -125,8 +179,9 @@ impl Panels for Panels8 {
                 let sums = self.0.add((rows.slot + i) * PANEL8);
                 let x = rows
                     .quantized
-                    .eights(row, groups.clone(), block, (pairs, block_sums));
-                d.dot8(count, x, weights, sums);
+                    .eights(row, groups.clone(), block, (pairs, block_sums))
+                    .asking(segment.ahead(row));
+                d.dot8(count, x, segment.weights.cast(), sums);
             }
             i += count;
         }
@@ -139,7 +194,7 @@ impl Panels for Panels8 {
         rows: Rows<'_>,
         i: usize,
         lane: usize,
-        scales: *const f32,
+        (scales, bias): (*const f32, *const f32),
     ) -> <D::F as Simd>::V {
         let s = d.floats();
         // SAFETY: the row has sums and a scale, the panel scales for all its columns.
@@ -147,7 +202,7 @@ impl Panels for Panels8 {
             let scale = s.splat(rows.quantized.scale(rows.first + i, 0));
             let scale = s.mul(scale, s.load(scales.add(lane)));
             let sums = self.0.add((rows.slot + i) * PANEL8 + lane);
-            s.mul(d.convert(sums), scale)
+            s.fma(d.convert(sums), scale, s.load(bias.add(lane)))
         }
     }
 }
@@ -161,6 +216,8 @@ struct Panels16 {
 
 impl Panels for Panels16 {
     const PANEL: usize = PANEL16;
+    type Gelu = GeluErf;
+    const GELU: GeluErf = GeluErf;
 
     #[inline(always)]
     fn segment(parts: &IntegerParts) -> usize {
@@ -168,28 +225,34 @@ impl Panels for Panels16 {
     }
 
     #[inline(always)]
-    unsafe fn accumulate<D: Dot>(&self, d: D, rows: Rows<'_>, depth: Range<usize>, panel: usize) {
+    fn weights(parts: &IntegerParts, panel: usize, k: usize) -> *const u8 {
+        parts.panel16(panel, k).cast()
+    }
+
+    #[inline(always)]
+    unsafe fn accumulate<D: Dot>(&self, d: D, rows: Rows<'_>, segment: &Segment) {
         let s = d.floats();
-        let weights = rows.parts.panel16(panel, depth.start);
+        let (weights, depth) = (segment.weights.cast(), &segment.depth);
         let block = depth.start / rows.parts.block;
         let mut i = 0;
         while i < rows.count {
             let count = D::ROWS16.min(rows.count - i);
             // SAFETY: rows, sums and pairs exist by the caller's promise, the panel by `panel16`.
             unsafe {
-                let segment = if self.single {
+                let row = rows.first + i;
+                let sums_of_segment = if self.single {
                     self.sums.add((rows.slot + i) * PANEL16)
                 } else {
                     self.sums.add(ROW_BLOCK * PANEL16)
                 };
                 let pairs = depth.start / 2..depth.end / 2;
-                let x = rows.quantized.sixteens(rows.first + i, pairs);
-                d.dot16(count, x, weights, segment);
+                let x = rows.quantized.sixteens(row, pairs);
+                d.dot16(count, x, weights, sums_of_segment);
                 for j in 0..if self.single { 0 } else { count } {
                     let scale = s.splat(rows.quantized.scale(rows.first + i + j, block));
                     let sums = self.sums.cast::<f32>().add((rows.slot + i + j) * PANEL16);
                     for lane in (0..PANEL16).step_by(D::F::LANES) {
-                        let value = d.convert(segment.add(j * PANEL16 + lane));
+                        let value = d.convert(sums_of_segment.add(j * PANEL16 + lane));
                         let mut value = s.mul(value, scale);
                         if depth.start > 0 {
                             value = s.add(s.load(sums.add(lane)), value);
@@ -209,7 +272,7 @@ impl Panels for Panels16 {
         rows: Rows<'_>,
         i: usize,
         lane: usize,
-        scales: *const f32,
+        (scales, bias): (*const f32, *const f32),
     ) -> <D::F as Simd>::V {
         let s = d.floats();
         // SAFETY: the row has sums, the panel scales for all its columns.
@@ -221,7 +284,7 @@ impl Panels for Panels16 {
             } else {
                 s.load(sums.cast())
             };
-            s.mul(sum, s.load(scales.add(lane)))
+            s.fma(sum, s.load(scales.add(lane)), s.load(bias.add(lane)))
         }
     }
 }
@@ -262,6 +325,7 @@ impl IntegerProduct<'_> {
         let mut k = 0;
         while k < depth {
             let end = depth.min(k + segment);
+            let weights = Segment::new::<P>(self.parts, panel, k..end, block.len());
             let mut first = 0;
             while first < block.len() {
                 let rows = Rows {
@@ -273,7 +337,7 @@ impl IntegerProduct<'_> {
                     slot: if depth <= segment { 0 } else { first },
                 };
                 // SAFETY: the rows are quantised, and `ROW_BLOCK` at most.
-                unsafe { sums.accumulate(d, rows, k..end, panel) };
+                unsafe { sums.accumulate(d, rows, &weights) };
                 if end == depth {
                     self.finish(d, sums, rows, block.start + first, panel);
                 }
@@ -308,6 +372,7 @@ impl IntegerProduct<'_> {
             Epilogue::Activate(Activation::Identity) | Epilogue::Bias | Epilogue::Residual(_) => {
                 finish.with(Unchanged);
             }
+            Epilogue::Activate(Activation::GeluErf) => finish.with(P::GELU),
             Epilogue::Activate(activation) => activation.with_map(&mut finish),
         }
     }
@@ -372,9 +437,9 @@ impl<D: Dot, P: Panels> Finish<'_, D, P> {
         let at = row * self.stride + lane;
         // SAFETY: the sums and scales of the panel exist, of `y` and the residual `count` values.
         unsafe {
-            let half = |lane| self.sums.value(self.d, self.rows, row, lane, self.scales);
-            let value = [half(lane), half(lane + D::F::LANES)];
-            let mut value = pairs.add(value, pairs.load(self.bias.add(lane)));
+            let of_columns = (self.scales, self.bias);
+            let half = |lane| self.sums.value(self.d, self.rows, row, lane, of_columns);
+            let mut value = [half(lane), half(lane + D::F::LANES)];
             let to = self.y.add(at);
             if count == 2 * D::F::LANES {
                 if let Some(residual) = self.residual {

@@ -204,6 +204,7 @@ impl QuantizedRows {
                 pairs,
                 block: groups_of_block,
                 groups: groups.len(),
+                ahead: (std::ptr::null(), 0),
             }
         }
     }

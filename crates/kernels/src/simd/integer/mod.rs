@@ -46,6 +46,16 @@ pub(crate) struct Rows8 {
     pub(crate) block: usize,
     /// Groups in all; the last block may be shorter.
     pub(crate) groups: usize,
+    /// What the first row may ask for, to have it in the cache for the next panel, and how many bytes each row:
+    /// shares follow one another, in whole lines.
+    pub(crate) ahead: (*const u8, usize),
+}
+
+impl Rows8 {
+    /// The same rows, which ask for `ahead`.
+    pub(crate) fn asking(self, ahead: (*const u8, usize)) -> Rows8 {
+        Rows8 { ahead, ..self }
+    }
 }
 
 /// A few rows of 16-bit values.
