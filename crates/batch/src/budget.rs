@@ -91,13 +91,14 @@ impl Share {
 ///
 /// `hidden` and `intermediate` are the encoder's widths, `l2_bytes` one core's level-2 cache. The
 /// widest stage of a layer reads `hidden` and writes `intermediate` floats a token; the micro-batch
-/// is chosen so that those fill six level-2 caches. Measured with MiniLM (384, 1,536) and 512 KiB, where
-/// that is 384 tokens, alternated: 204 tokens ran at 0.98 of its rate, 288 at 0.995; in another run 48 at
-/// 0.85 and 4,096 at 0.83. The result is a multiple of 96, the rows that the products take at a time,
-/// between 96 and 768.
-pub fn default_tokens(hidden: usize, intermediate: usize, l2_bytes: usize) -> usize {
+/// is chosen so that those fill `caches` of these. Measured with MiniLM (384, 1,536) and 512 KiB, alternated. Exact:
+/// six (384 tokens) are best; 204 tokens ran at 0.98 of that rate, 288 at 0.995; in another run 48 at
+/// 0.85 and 4,096 at 0.83. 8-bit weights are passed through sooner, and what comes in and goes out weighs more: three
+/// (192 tokens) are best, 384 run at 0.98 of that, 96 at 0.99. The result is a multiple of 96, the rows that the
+/// products take at a time, between 96 and 768.
+pub fn default_tokens(hidden: usize, intermediate: usize, l2_bytes: usize, caches: usize) -> usize {
     let bytes_per_token = 4 * (hidden + intermediate).max(1);
-    let tokens = 6 * l2_bytes / bytes_per_token;
+    let tokens = caches * l2_bytes / bytes_per_token;
     (tokens / 96 * 96).clamp(96, 768)
 }
 
@@ -133,9 +134,10 @@ mod tests {
     /// A budget outside the measured range would cost up to a fifth of the throughput.
     #[test]
     fn default_budget_is_in_the_measured_range() {
-        assert_eq!(default_tokens(384, 1536, 512 << 10), 384);
+        assert_eq!(default_tokens(384, 1536, 512 << 10, 6), 384);
+        assert_eq!(default_tokens(384, 1536, 512 << 10, 3), 192);
         for (hidden, intermediate, l2) in [(0, 0, 0), (1, 1, 1 << 30), (4096, 16384, 1 << 10)] {
-            let tokens = default_tokens(hidden, intermediate, l2);
+            let tokens = default_tokens(hidden, intermediate, l2, 6);
             assert!(
                 (96..=768).contains(&tokens),
                 "{hidden} {intermediate} {l2}: {tokens}"

@@ -81,8 +81,8 @@ trait Panels {
     type Gelu: Map;
     const GELU: Self::Gelu;
 
-    /// As many values of the product as a vector has lanes: of row `i` of `rows`, from column `lane` of the
-    /// panel on. The columns have scales, and a bias each.
+    /// As many values of the product as a vector has lanes, without the bias: of row `i` of `rows`, from
+    /// column `lane` of the panel on. `scales` are those of the columns.
     ///
     /// # Safety
     /// The sums are complete.
@@ -92,7 +92,7 @@ trait Panels {
         rows: Rows<'_>,
         i: usize,
         lane: usize,
-        of_columns: (*const f32, *const f32),
+        scales: *const f32,
     ) -> <D::F as Simd>::V;
 }
 
@@ -194,7 +194,7 @@ impl Panels for Panels8 {
         rows: Rows<'_>,
         i: usize,
         lane: usize,
-        (scales, bias): (*const f32, *const f32),
+        scales: *const f32,
     ) -> <D::F as Simd>::V {
         let s = d.floats();
         // SAFETY: the row has sums and a scale, the panel scales for all its columns.
@@ -202,7 +202,7 @@ impl Panels for Panels8 {
             let scale = s.splat(rows.quantized.scale(rows.first + i, 0));
             let scale = s.mul(scale, s.load(scales.add(lane)));
             let sums = self.0.add((rows.slot + i) * PANEL8 + lane);
-            s.fma(d.convert(sums), scale, s.load(bias.add(lane)))
+            s.mul(d.convert(sums), scale)
         }
     }
 }
@@ -272,7 +272,7 @@ impl Panels for Panels16 {
         rows: Rows<'_>,
         i: usize,
         lane: usize,
-        (scales, bias): (*const f32, *const f32),
+        scales: *const f32,
     ) -> <D::F as Simd>::V {
         let s = d.floats();
         // SAFETY: the row has sums, the panel scales for all its columns.
@@ -284,7 +284,7 @@ impl Panels for Panels16 {
             } else {
                 s.load(sums.cast())
             };
-            s.fma(sum, s.load(scales.add(lane)), s.load(bias.add(lane)))
+            s.mul(sum, s.load(scales.add(lane)))
         }
     }
 }
@@ -437,9 +437,9 @@ impl<D: Dot, P: Panels> Finish<'_, D, P> {
         let at = row * self.stride + lane;
         // SAFETY: the sums and scales of the panel exist, of `y` and the residual `count` values.
         unsafe {
-            let of_columns = (self.scales, self.bias);
-            let half = |lane| self.sums.value(self.d, self.rows, row, lane, of_columns);
-            let mut value = [half(lane), half(lane + D::F::LANES)];
+            let half = |lane| self.sums.value(self.d, self.rows, row, lane, self.scales);
+            let value = [half(lane), half(lane + D::F::LANES)];
+            let mut value = pairs.add(value, pairs.load(self.bias.add(lane)));
             let to = self.y.add(at);
             if count == 2 * D::F::LANES {
                 if let Some(residual) = self.residual {
