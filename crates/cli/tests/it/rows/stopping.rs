@@ -1,0 +1,84 @@
+//! Jobs that are stopped and continued.
+
+use super::{lines, plain_texts};
+use crate::workplace::Workplace;
+
+/// The time that a kill costs would be all of it, or the array not be the same.
+#[test]
+fn jobs_have_the_same_bytes_after_kill_9_and_ctrl_c() {
+    let place = Workplace::new();
+    let texts: Vec<String> = plain_texts(60_000);
+    place.write("in.txt", lines(&texts));
+    place.write(
+        "in.csv",
+        "text,n\n".to_owned() + &lines(&texts).replace('\n', ",1\n"),
+    );
+    let jobs: [(&str, &str); 4] = [
+        ("in.txt", "npy"),
+        ("in.csv", "npy"),
+        ("in.csv", "parquet"),
+        ("in.csv", "arrow"),
+    ];
+    for (input, extension) in jobs {
+        let words = |output: &str| -> Vec<String> {
+            let all = [
+                "augment",
+                input,
+                "--recipe",
+                "typing",
+                "--tokenize",
+                "characters",
+                "--copies",
+                "2",
+                "-o",
+                output,
+            ];
+            let shards = match extension {
+                "npy" => &[][..],
+                _ => &["--rows-per-shard", "1000"],
+            };
+            let all = all.iter().chain(shards);
+            all.map(|word| (*word).to_owned()).collect()
+        };
+        let (whole, broken) = (
+            format!("whole-{input}.{extension}"),
+            format!("broken-{input}.{extension}"),
+        );
+        let whole_words = words(&whole);
+        let started = std::time::Instant::now();
+        place
+            .run(&whole_words.iter().map(String::as_str).collect::<Vec<_>>())
+            .ok();
+        let time = started.elapsed();
+        let broken_words = words(&broken);
+        let job: Vec<&str> = broken_words.iter().map(String::as_str).collect();
+        let mut stopped = 0;
+        for tenth in 1..=9 {
+            let mut child = place.command(&job).spawn().unwrap();
+            // A moment within the run is the point of this test.
+            std::thread::sleep(time * tenth / 10);
+            if tenth % 2 == 0 {
+                child.kill().unwrap();
+            } else {
+                // It may have ended.
+                drop(
+                    std::process::Command::new("kill")
+                        .args(["-INT", &child.id().to_string()])
+                        .status(),
+                );
+            }
+            let ran = crate::workplace::finish(child);
+            stopped += usize::from(matches!(ran.code, None | Some(130)));
+            if place.path(&broken).exists() {
+                break;
+            }
+        }
+        assert!(stopped > 0, "{input}: no run was stopped");
+        place.run(&job).ok();
+        assert!(
+            place.read(&broken) == place.read(&whole),
+            "{input} {extension}: other bytes"
+        );
+        assert!(!place.path(&format!("{broken}.parts")).exists());
+    }
+}
