@@ -133,7 +133,7 @@ pub use format::{Compression, Format, SinkFormat};
 pub use guard::is_guarded;
 pub use job::{
     ArrayBegun, ArrayJob, ArraySpec, Begun, Companion, Element, INPUT_FINGERPRINT, Job, JobSpec,
-    JobSummary, Output, Restart, Written, behind_links, is_stream,
+    JobSummary, Output, Restart, Written, behind_links, is_stream, short_hash,
 };
 pub use json_row::JsonRow;
 pub use row::{Place, RowError, RowText, Within};

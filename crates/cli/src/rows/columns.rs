@@ -161,7 +161,6 @@ impl Columns<'_> {
             let bytes = self.rows.per_row * width * size_of::<u32>();
             source.limit_chunks((super::PIECE_BYTES / bytes.max(1)).max(1), usize::MAX);
         }
-        source.skip_rows(done / per_row)?;
         // A shard may end between the versions of a row.
         let mut dropped = (done % per_row) as usize;
         let watch = self.rows.watch(source.progress(), done);
@@ -191,18 +190,16 @@ impl Columns<'_> {
             watch.wrote(written.rows, job.failed_rows());
             Ok(())
         };
-        let mut chunks = Chunks::of(source);
+        let (threads, interrupt) = (self.rows.plan.threads, self.rows.interrupt);
+        let mut chunks = Chunks::of(source, done / per_row);
         let next = |chunk: &mut Option<Chunk>| {
-            clock.time(Stage::Read, || {
-                *chunk = chunks.next(self.rows.interrupt)?;
-                Ok(chunk.is_some())
-            })
+            *chunk = chunks.next(interrupt, clock, Stage::Read)?;
+            Ok(chunk.is_some())
         };
         let work = |chunk: &mut Option<Chunk>, piece: &mut Piece| {
             let chunk = chunk.take().context("there is no chunk")?;
             self.chunk(chunk, piece)
         };
-        let (threads, interrupt) = (self.rows.plan.threads, self.rows.interrupt);
         let ended = ordered::run(threads, interrupt, next, work, take);
         watch.stop();
         tally.failed_rows = job.failed_rows();

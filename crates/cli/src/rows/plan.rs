@@ -9,17 +9,15 @@ use anyhow::{Context, bail};
 use catalogue::Network;
 use data::{CarryText, ColumnChoice, Format, InputSpec, SinkFormat, Source, SurveyDepth};
 use text::augment::{Augmenter, Recipe};
-use text::characters::{CharacterVocabulary, SpecialTokens};
+use text::characters::SpecialTokens;
 
 use super::edits::{Counting, Edits};
+use super::vocabulary_file;
 use crate::args::{
     AugmentArgs, EditArgs, GeneralArgs, IdType, OnError, RowsInputArgs, RowsOutputArgs, TokenArgs,
     TokenizeArgs,
 };
 use crate::plan::{Target, check_written, named, target};
-
-/// What stands behind the output's name in that of its vocabulary.
-pub(super) const VOCABULARY: &str = ".vocabulary.json";
 
 /// The files that are read for tokens.
 fn token_files(args: &TokenArgs) -> impl Iterator<Item = (&'static str, PathBuf)> {
@@ -224,14 +222,8 @@ impl RowsPlan {
         }
         check_written(&written, &self.input)?;
         self.check_read(&written)?;
-        if let Some(path) = vocabulary.filter(|path| path.exists())
-            && CharacterVocabulary::from_file(&path).is_err()
-        {
-            bail!(
-                "{}: the vocabulary of the output is to be written there, but another file has that name; \
-                 move it away, or choose another -o",
-                path.display()
-            );
+        if let Some(path) = &vocabulary {
+            vocabulary_file::refuse_another(path)?;
         }
         // Once: what standard input has given it does not give again.
         Ok(Source::open(&self.input)?)
@@ -267,12 +259,7 @@ impl RowsPlan {
         let tokens = self.tokens.as_ref()?;
         let path = self.path().filter(|path| !data::is_stream(path))?;
         let of_characters = !matches!(tokens.of, TokensOf::Model(..));
-        of_characters.then(|| {
-            // Where the output is a link, as all that belongs to it.
-            let mut name = data::behind_links(path).into_os_string();
-            name.push(VOCABULARY);
-            name.into()
-        })
+        of_characters.then(|| vocabulary_file::beside(path))
     }
 
     /// Rows of the output for each row of the input.
@@ -468,7 +455,7 @@ fn edits(args: &EditArgs, recipe: &Recipe, counting: Counting) -> anyhow::Result
 fn options(args: &EditArgs, recipe: &Recipe) -> BTreeMap<String, String> {
     let recipe = blake3::hash(recipe.to_toml().as_bytes()).to_hex();
     BTreeMap::from([
-        ("recipe".to_owned(), recipe[..32].to_owned()),
+        ("recipe".to_owned(), data::short_hash(&recipe).to_owned()),
         ("seed".to_owned(), args.seed.to_string()),
         ("copies".to_owned(), args.copies.to_string()),
         (

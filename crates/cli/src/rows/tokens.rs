@@ -59,13 +59,14 @@ impl Tokens {
     pub(super) fn fingerprint(&self) -> String {
         match self {
             Tokens::Characters(vocabulary) => {
-                blake3::hash(vocabulary.to_json().as_bytes()).to_hex()[..32].to_owned()
+                let hash = blake3::hash(vocabulary.to_json().as_bytes()).to_hex();
+                data::short_hash(&hash).to_owned()
             }
             Tokens::Model(model) => {
                 let hash = blake3::Hash::from(model.tokenizer.fingerprint()).to_hex();
                 format!(
                     "{} {:?} {}",
-                    &hash[..32],
+                    data::short_hash(&hash),
                     model.letter_case,
                     model.tokenizer.limits().max_tokens
                 )

@@ -14,6 +14,13 @@ use crate::chunk::CarriedColumns;
 /// A job without it reads something that cannot be read twice, and cannot be continued.
 pub const INPUT_FINGERPRINT: &str = "input";
 
+/// The first 128 bits of a hash in hex: enough to tell anything apart, and a message can be read. What is shorter
+/// stays as it is.
+#[must_use]
+pub fn short_hash(hash: &str) -> &str {
+    hash.get(..32).unwrap_or(hash)
+}
+
 /// A job to begin or to continue.
 #[derive(Clone, Debug)]
 pub struct JobSpec {

@@ -82,3 +82,46 @@ fn jobs_have_the_same_bytes_after_kill_9_and_ctrl_c() {
         assert!(!place.path(&format!("{broken}.parts")).exists());
     }
 }
+
+/// Ctrl-C would be heard when terabytes are hashed, or a row without an end is passed over.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_is_heard_while_the_input_is_looked_at() {
+    let place = Workplace::new();
+    for name in ["in.txt", "in.csv"] {
+        // A hole, which takes no space.
+        let file = std::fs::File::create(place.path(name)).unwrap();
+        let head = b"text,n\n\"";
+        std::os::unix::fs::FileExt::write_all_at(&file, head, 0).unwrap();
+        file.set_len(1 << 40).unwrap();
+        let mut child = place
+            .command(&["tokenize", name, "-o", "a.npy"])
+            .spawn()
+            .unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let listens = || {
+            let status = std::fs::read_to_string(&status).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+            caught & 1 << (2 - 1) != 0
+        };
+        while !listens() {
+            assert!(child.try_wait().unwrap().is_none(), "{name}");
+            std::thread::yield_now();
+        }
+        let id = child.id().to_string();
+        let told = std::process::Command::new("kill")
+            .args(["-INT", &id])
+            .status();
+        assert!(told.unwrap().success());
+        let sent = std::time::Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if sent.elapsed().as_secs() >= 20 {
+                child.kill().unwrap();
+            }
+            std::thread::yield_now();
+        }
+        let ran = crate::workplace::finish(child);
+        ran.code(130).says("nothing was written yet");
+    }
+}
