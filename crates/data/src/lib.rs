@@ -137,7 +137,7 @@ pub use job::{
 };
 pub use json_row::JsonRow;
 pub use row::{Place, RowError, RowText, Within};
-pub use sink::{AnswerColumns, ERROR_COLUMN};
+pub use sink::{AnswerColumns, ERROR_COLUMN, json_field};
 pub use source::{
     Block, BlockFacts, Blocks, CarryText, ColumnChoice, Filled, InputLimits, InputProgress,
     InputSpec, Lengths, PlainText, Source, SurveyDepth, rows as block_rows,

@@ -113,7 +113,7 @@ pub(super) fn tokens(
     survey: Option<&Survey>,
     console: &Console,
 ) -> anyhow::Result<Tokens> {
-    Ok(match &wanted.of {
+    let tokens = match &wanted.of {
         TokensOf::Vocabulary(path) => {
             Tokens::Characters(Box::new(CharacterVocabulary::from_file(path)?))
         }
@@ -127,11 +127,11 @@ pub(super) fn tokens(
             Tokens::Characters(Box::new(vocabulary))
         }
         TokensOf::Model(words, network) => {
-            let model = ModelTokens::find(words, *network, console)?;
-            if let Some(width) = wanted.width {
-                model.check_width(width)?;
-            }
-            Tokens::Model(Box::new(model))
+            Tokens::Model(Box::new(ModelTokens::find(words, *network, console)?))
         }
-    })
+    };
+    if let Some(width) = wanted.width {
+        tokens.check_width(width)?;
+    }
+    Ok(tokens)
 }

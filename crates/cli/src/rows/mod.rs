@@ -41,6 +41,7 @@ use crate::console::Console;
 use crate::figures;
 use crate::interrupt::Interrupt;
 use crate::job::Ending;
+use crate::plan::tell_of_unnamed_lines;
 use clock::Clock;
 use known::{Known, look};
 use plan::RowsPlan;
@@ -74,8 +75,14 @@ pub(crate) fn augment(
 }
 
 fn run(plan: &RowsPlan, console: &Console) -> anyhow::Result<Ending> {
+    if plan.recipe.as_ref().is_some_and(|recipe| !recipe.acts()) {
+        console.say(
+            "the recipe changes nothing: none of its operations has both a chance above 0 and a `max` above 0; \
+             every copy will be the row as it was",
+        );
+    }
     if let (Some(rows), Some(edits)) = (plan.reports.preview, &plan.edits) {
-        return preview::show(plan, edits, rows);
+        return preview::show(plan, edits, rows, console);
     }
     match write(plan, console) {
         Err(error) if error.downcast_ref().is_some_and(DataError::is_broken_pipe) => {
@@ -120,6 +127,7 @@ fn write(plan: &RowsPlan, console: &Console) -> anyhow::Result<Ending> {
     let started = Instant::now();
     let clock = Clock::new(plan.output.profile);
     let source = plan.open()?;
+    tell_of_unnamed_lines(&plan.input, &source, console);
     check_spans(plan, &source)?;
     let interrupt = Interrupt::listen(console)?;
     let Some(ready) = prepare(plan, source, &interrupt, &clock, console)? else {

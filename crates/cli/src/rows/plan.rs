@@ -17,7 +17,7 @@ use crate::args::{
     AugmentArgs, EditArgs, GeneralArgs, IdType, OnError, RowsInputArgs, RowsOutputArgs, TokenArgs,
     TokenizeArgs,
 };
-use crate::plan::{Target, check_written, named, target};
+use crate::plan::{Target, named, refuse_to_write_over, target};
 
 /// The files that are read for tokens.
 fn token_files(args: &TokenArgs) -> impl Iterator<Item = (&'static str, PathBuf)> {
@@ -129,7 +129,7 @@ impl RowsPlan {
             keep.push(spans.clone());
         }
         let reports = Reports {
-            preview: args.report.preview,
+            preview: args.report.preview.map(NonZeroUsize::get),
             shown: args.report.report,
             json: args.report.report_json,
             svg: args.report.report_svg,
@@ -138,7 +138,7 @@ impl RowsPlan {
             true => Counting::Everything,
             false => Counting::Totals,
         };
-        let recipe = recipe(&args.edits.recipe)?;
+        let (recipe, recipe_files) = recipe(&args.edits.recipe)?;
         let edits = edits(&args.edits, &recipe, counting)?;
         // The text stands in the output as it is after editing.
         input.columns.carry_text = CarryText::Dropped;
@@ -156,7 +156,7 @@ impl RowsPlan {
             output,
             reports,
             reads: token_files(&args.tokens)
-                .chain([("--recipe", PathBuf::from(&args.edits.recipe))])
+                .chain(recipe_files.into_iter().map(|path| ("--recipe", path)))
                 .collect(),
             threads: threads(general)?,
             options,
@@ -200,27 +200,18 @@ impl RowsPlan {
 
     /// Opens the input, refusing what would be written over.
     pub(super) fn open(&self) -> anyhow::Result<Source> {
-        let mut written: Vec<(&str, &Path)> = Vec::new();
         let vocabulary = self.vocabulary_path();
-        if let Some(path) = self.path() {
-            written.push(("-o", path));
-        }
-        // That of another run may be the one to use.
-        if let (Some(path), Some(TokensOf::Data(_))) =
-            (&vocabulary, self.tokens.as_ref().map(|tokens| &tokens.of))
-        {
-            written.push(("-o", path));
-        }
-        for (flag, path) in [
-            ("--summary-json", &self.output.summary_json),
-            ("--report-json", &self.reports.json),
-            ("--report-svg", &self.reports.svg),
-        ] {
-            if let Some(path) = path {
-                written.push((flag, path));
-            }
-        }
-        check_written(&written, &self.input)?;
+        let makes_one =
+            matches!(&self.tokens, Some(tokens) if matches!(tokens.of, TokensOf::Data(_)));
+        let written = [
+            ("-o", self.path()),
+            // That of another run may be the one to use.
+            ("-o", vocabulary.as_deref().filter(|_| makes_one)),
+            ("--summary-json", self.output.summary_json.as_deref()),
+            ("--report-json", self.reports.json.as_deref()),
+            ("--report-svg", self.reports.svg.as_deref()),
+        ];
+        refuse_to_write_over(&written, &self.input)?;
         self.check_read(&written)?;
         if let Some(path) = &vocabulary {
             vocabulary_file::refuse_another(path)?;
@@ -230,17 +221,19 @@ impl RowsPlan {
     }
 
     /// Refuses to write over what the job itself is made of.
-    fn check_read(&self, written: &[(&str, &Path)]) -> anyhow::Result<()> {
+    fn check_read(&self, written: &[(&str, Option<&Path>)]) -> anyhow::Result<()> {
         for (reading, read) in &self.reads {
             let Ok(read) = read.canonicalize() else {
                 continue;
             };
             let same = |path: &Path| path.canonicalize().is_ok_and(|path| path == read);
-            if let Some((flag, path)) = written.iter().find(|(_, path)| same(path)) {
-                bail!(
-                    "{}: is what {reading} reads; choose another {flag}",
-                    path.display()
-                );
+            for (flag, path) in written {
+                if let Some(path) = path.filter(|path| same(path)) {
+                    bail!(
+                        "{}: is what {reading} reads; choose another {flag}",
+                        path.display()
+                    );
+                }
             }
         }
         Ok(())
@@ -418,12 +411,16 @@ fn special(names: Option<&[String]>) -> anyhow::Result<SpecialTokens> {
     }
 }
 
-fn recipe(words: &str) -> anyhow::Result<Recipe> {
-    let is_file = words.ends_with(".toml") || Path::new(words).is_file();
-    match is_file {
-        true => Recipe::read(Path::new(words)).with_context(|| format!("recipe {words}")),
-        false => Ok(Recipe::named(words)?),
+/// The recipe that is meant, and the files that it was read from.
+fn recipe(words: &str) -> anyhow::Result<(Recipe, Vec<PathBuf>)> {
+    let path = Path::new(words);
+    if !words.ends_with(".toml") && !path.is_file() {
+        return Ok((Recipe::named(words)?, Vec::new()));
     }
+    let read = Recipe::read_with_files(path).with_context(|| format!("recipe {words}"));
+    let (recipe, mut files) = read?;
+    files.push(path.to_owned());
+    Ok((recipe, files))
 }
 
 fn edits(args: &EditArgs, recipe: &Recipe, counting: Counting) -> anyhow::Result<Edits> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, bail};
 use batchwright::Progress;
 use data::{
-    ArrayBegun, ArrayJob, ArraySpec, Begun, Element, INPUT_FINGERPRINT, InputProgress, Job,
+    ArrayBegun, ArrayJob, ArraySpec, Begun, Element, Format, INPUT_FINGERPRINT, InputProgress, Job,
     JobSpec, Output, Restart, SinkFormat, Source, short_hash,
 };
 use text::characters::TokenId;
@@ -17,6 +17,7 @@ use super::arrays::{Array, From};
 use super::columns::{Columns, IdColumn};
 use super::known::Known;
 use super::plan::{OutputKind, TokensPlan};
+use super::spans::{Nested, SpanColumn};
 use super::survey::Survey;
 use super::tally::Tally;
 use super::tokens::Tokens;
@@ -159,6 +160,7 @@ impl Rows<'_> {
                 .edits
                 .is_some()
                 .then(|| source.text_columns().0.to_owned()),
+            spans: self.spans(&source, format),
         };
         let carried = match &plan.spans_column {
             Some(name) => source.carried().without(name),
@@ -181,6 +183,17 @@ impl Rows<'_> {
         let before = self.continuing(job.rows_done());
         let ended = columns.write(job, source, tally)?;
         Ok(Written::Rows(ended, before))
+    }
+
+    fn spans(&self, source: &Source, format: SinkFormat) -> Option<SpanColumn> {
+        let name = self.plan.spans_column.as_ref()?;
+        let fields = source.carried().fields();
+        let nested = match format.format() {
+            Format::Parquet | Format::Arrow => Nested::AsTypes,
+            _ => Nested::AsJson,
+        };
+        let input = fields.iter().find(|field| field.name() == name)?;
+        Some(SpanColumn::new(input, nested))
     }
 
     fn restart(&self) -> Restart {

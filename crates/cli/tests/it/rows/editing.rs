@@ -202,3 +202,146 @@ fn edits_are_shown_and_counted() {
         (&300.into(), &(lost as u64).into())
     );
 }
+
+/// Scores and ids of labels would be gone, also from the rows as they were.
+#[test]
+fn what_else_spans_have_goes_with_them() {
+    let place = Workplace::new();
+    place.write("shuffle.toml", "[shuffle-words]\np = 1.0\n");
+    let line = serde_json::json!({
+        "text": "Ann sees Bob",
+        "spans": [
+            {"id": "first", "start": 0, "end": 3, "label": "A", "score": 0.5},
+            {"start": 9, "end": 12, "label": "B", "score": 1.5, "more": {"n": [1]}},
+        ],
+    });
+    place.write("in.jsonl", format!("{line}\n"));
+    let run = |input: &str, output: &str| {
+        let words = [
+            "augment",
+            input,
+            "--recipe",
+            "shuffle.toml",
+            "--spans-column",
+            "spans",
+            "--include-original",
+            "--drop",
+            "source_row,copy",
+            "-o",
+            output,
+        ];
+        // Only an earlier output has those two.
+        let first = input == "in.jsonl";
+        let words = words
+            .iter()
+            .filter(|word| !first || !["--drop", "source_row,copy"].contains(word));
+        place.run(&words.copied().collect::<Vec<_>>()).ok();
+    };
+    run("in.jsonl", "out.jsonl");
+    let rows = place.rows("out.jsonl");
+    assert_eq!(rows[0]["spans"], line["spans"]);
+    let moved = rows[1]["spans"].as_array().unwrap();
+    for (new, old) in moved.iter().zip(line["spans"].as_array().unwrap()) {
+        let (new, old) = (new.as_object().unwrap(), old.as_object().unwrap());
+        assert!(new.keys().eq(old.keys()));
+        for (key, value) in old {
+            let is_place = ["start", "end"].contains(&key.as_str());
+            assert!(is_place || new[key] == *value, "{key}");
+        }
+    }
+    assert_ne!(
+        moved[0]["start"].as_u64().unwrap() + moved[1]["start"].as_u64().unwrap(),
+        0
+    );
+    // CSV has them as JSON, and they come back from there.
+    run("in.jsonl", "out.csv");
+    run("out.csv", "again.jsonl");
+    let again: Value =
+        serde_json::from_value(place.rows("again.jsonl")[0]["spans"].clone()).unwrap();
+    assert_eq!(again, line["spans"]);
+    // Parquet has types: what has none beforehand is JSON there, and goes on with its type from there.
+    run("in.jsonl", "out.parquet");
+    run("out.parquet", "typed.jsonl");
+    let typed = &place.rows("typed.jsonl")[0]["spans"];
+    let other = |at: usize| -> Value {
+        serde_json::from_str(typed[at]["other"].as_str().unwrap()).unwrap()
+    };
+    assert_eq!(other(0), serde_json::json!({"id": "first", "score": 0.5}));
+    assert_eq!(
+        other(1),
+        serde_json::json!({"score": 1.5, "more": {"n": [1]}})
+    );
+    assert_eq!(
+        (&typed[1]["start"], &typed[1]["label"]),
+        (&9.into(), &"B".into())
+    );
+}
+
+/// Commands could not be put one behind the other, or what went wrong first would be forgotten.
+#[test]
+fn an_output_can_be_the_next_input() {
+    let place = Workplace::new();
+    place.write("in.txt", "good\n\nalso\n");
+    place.write("good.txt", "good\nalso\n");
+    for extension in ["jsonl", "csv", "parquet"] {
+        let (first, second) = (format!("a.{extension}"), format!("b.{extension}"));
+        place.run(&["tokenize", "good.txt", "-o", &first]).ok();
+        let next = ["augment", &first, "-o", &second];
+        place.run(&next).ok();
+        place
+            .run(&["tokenize", "in.txt", "-o", &first, "--restart"])
+            .code(2);
+        place.run(&[&next[..], &["--restart"]].concat()).code(2);
+        // In a form that can be looked into.
+        place
+            .run(&["augment", &second, "-o", "c.jsonl", "--restart"])
+            .code(1)
+            .says("`source_row`")
+            .says("--drop source_row --drop copy");
+        let drop = ["--drop", "source_row", "--drop", "copy"];
+        let third = ["augment", &second, "-o", "c.jsonl", "--restart"];
+        place.run(&[&third[..], &drop].concat()).code(2);
+        let rows = place.rows("c.jsonl");
+        let errors: Vec<&str> = rows
+            .iter()
+            .map(|row| row["error"].as_str().unwrap_or_default())
+            .collect();
+        assert_eq!((errors[0], errors[2]), ("", ""));
+        let told: Vec<&str> = errors[1].split("; before: ").collect();
+        assert_eq!(told.len(), 3, "{}", errors[1]);
+        assert!(
+            told[2].starts_with("missing_value: row 2 (in.txt"),
+            "{}",
+            errors[1]
+        );
+    }
+    // What is no earlier error has no place.
+    place.write("own.jsonl", "{\"text\":\"a\",\"error\":0.5}\n");
+    place
+        .run(&["augment", "own.jsonl", "-o", "d.jsonl"])
+        .code(1)
+        .says("--drop error");
+}
+
+/// Somebody would wait for edits that never come.
+#[test]
+fn a_recipe_that_changes_nothing_is_told() {
+    let place = Workplace::new();
+    place.write("in.txt", "a b\n");
+    place.write("off.toml", "[delete]\np = 0.5\nmax = 0\n");
+    place.write("on.toml", "[delete]\np = 0.5\n");
+    let run = |recipe| {
+        let words = [
+            "augment",
+            "in.txt",
+            "--recipe",
+            recipe,
+            "--restart",
+            "-o",
+            "a.jsonl",
+        ];
+        place.run(&words).ok()
+    };
+    run("off.toml").says("the recipe changes nothing");
+    assert!(!run("on.toml").err.contains("changes nothing"));
+}

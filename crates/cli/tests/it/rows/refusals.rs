@@ -14,6 +14,8 @@ fn what_contradicts_itself_is_refused_with_the_remedy() {
     place.write("bad.toml", "[delete]\np = 2\n");
     place.write("good.toml", "[delete]\np = 0.01\n");
     place.write("v.json", "{}");
+    place.write("words.txt", "teh->the\n");
+    place.write("table.toml", "[errors]\np = 0.1\ntable = \"words.txt\"\n");
     let model = model("bert-embed");
     let many: String = (0x4e00..0x4e00 + 9_000)
         .filter_map(char::from_u32)
@@ -21,10 +23,58 @@ fn what_contradicts_itself_is_refused_with_the_remedy() {
         .collect();
     place.write("many.txt", many);
     let mut table = testing::CaseTable::new("errors say what to do");
-    let cases: [(&[&str], &str); 25] = [
+    let cases: [(&[&str], &str); 33] = [
         (
             &["tokenize", "in.txt", "--width", "99999999", "-o", "a.npy"],
             "at most 8192",
+        ),
+        (
+            &["tokenize", "in.txt", "--width", "2", "-o", "a.npy"],
+            "--width is 2, and the tokens around every text are 2 alone: say --width 3 or more",
+        ),
+        (
+            &["tokenize", "in.txt", "--width", "0", "-o", "a.npy"],
+            "write a whole number of at least 1",
+        ),
+        (
+            &["tokenize", "in.txt", "--rows-per-shard", "0", "-o", "a.csv"],
+            "write a whole number of at least 1",
+        ),
+        (
+            &["augment", "in.txt", "--preview", "0"],
+            "write a whole number of at least 1",
+        ),
+        (
+            &["augment", "in.txt", "--first-row", "0", "-o", "a.csv"],
+            "rows are numbered from 1",
+        ),
+        (
+            &["augment", "in.txt", "--threads", "0", "-o", "a.csv"],
+            "it must be 1 to 1024",
+        ),
+        (
+            &[
+                "augment",
+                "in.txt",
+                "--recipe",
+                "table.toml",
+                "-o",
+                "a.csv",
+                "--report-svg",
+                "words.txt",
+            ],
+            "is what --recipe reads",
+        ),
+        (
+            &[
+                "tokenize",
+                "in.txt",
+                "-o",
+                "a.npy",
+                "--summary-json",
+                "a.npy.errors.jsonl",
+            ],
+            "is what -o writes",
         ),
         (&["tokenize", "in.txt"], "name one with -o"),
         (
@@ -47,7 +97,7 @@ fn what_contradicts_itself_is_refused_with_the_remedy() {
                 "-o",
                 "a.npy",
             ],
-            "use --max-tokens 2",
+            "--width is 1, and the tokens around every text are 2 alone: say --width 3 or more",
         ),
         (
             &[

@@ -125,3 +125,91 @@ fn ctrl_c_is_heard_while_the_input_is_looked_at() {
         ran.code(130).says("nothing was written yet");
     }
 }
+
+/// A kill would cost all of the time, and not what was done since the last two seconds.
+#[cfg(unix)]
+#[test]
+fn a_killed_array_goes_on_from_its_checkpoint() {
+    let place = Workplace::new();
+    let texts: Vec<String> = plain_texts(60_000);
+    place.write("in.txt", lines(&texts));
+    place.write(
+        "in.csv",
+        "text,n\n".to_owned() + &lines(&texts).replace('\n', ",1\n"),
+    );
+    for input in ["in.txt", "in.csv"] {
+        let words = |output: &'static str| {
+            [
+                "augment",
+                input,
+                "--recipe",
+                "ocr",
+                "--tokenize",
+                "characters",
+                "--copies",
+                "60",
+                "--width",
+                "8",
+                "--threads",
+                "1",
+                "--restart",
+                "-o",
+                output,
+            ]
+        };
+        place.run(&words("whole.npy")).ok();
+        let mut child = place.command(&words("broken.npy")).spawn().unwrap();
+        let signal = |name: &str| {
+            let id = child.id().to_string();
+            let sent = std::process::Command::new("kill")
+                .args([name, &id])
+                .status();
+            assert!(sent.unwrap().success());
+        };
+        let bytes = |name: &str| {
+            let path = place.path("broken.npy.parts").join(name);
+            path.metadata().map_or(0, |facts| facts.len())
+        };
+        let parts = place.path("broken.npy.parts");
+        let begun = || {
+            let files = std::fs::read_dir(&parts).into_iter().flatten().flatten();
+            files
+                .map(|file| file.metadata().map_or(0, |facts| facts.len()))
+                .max()
+                > Some(4 << 20)
+        };
+        while !begun() {
+            std::thread::yield_now();
+        }
+        // The two seconds of a checkpoint pass, and the rows do not run out meanwhile.
+        signal("-STOP");
+        std::thread::sleep(std::time::Duration::from_millis(2_200));
+        signal("-CONT");
+        while bytes("shards.jsonl") == 0 && !place.path("broken.npy").exists() {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        let ran = crate::workplace::finish(child);
+        assert_eq!(
+            ran.code, None,
+            "{input} ended before it was killed: {}",
+            ran.err
+        );
+        let words = words("broken.npy");
+        let again: Vec<&str> = words
+            .iter()
+            .copied()
+            .filter(|word| *word != "--restart")
+            .collect();
+        let ran = place.run(&again).ok().says("continuing: ");
+        let done = ran
+            .err
+            .lines()
+            .find_map(|line| line.strip_prefix("continuing: "));
+        assert!(!done.unwrap().starts_with("0 "), "{}", ran.err);
+        assert!(
+            place.read("broken.npy") == place.read("whole.npy"),
+            "{input}: other bytes"
+        );
+    }
+}

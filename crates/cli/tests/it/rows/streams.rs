@@ -99,3 +99,41 @@ fn every_row_of_standard_input_and_of_pipes_is_edited() {
     }
     table.finish();
 }
+
+/// The header of a table would be edited as a text, its cells as one, and nothing said.
+#[test]
+fn what_standard_input_is_taken_for_is_told() {
+    let place = Workplace::new();
+    let table = b"text,n\nab,1\n";
+    for words in [
+        &["augment", "-", "-o", "-"][..],
+        &["augment", "-", "--preview", "2"],
+        &[
+            "tokenize",
+            "-",
+            "-o",
+            "a.npy",
+            "--vocabulary",
+            "v.json",
+            "--width",
+            "9",
+        ],
+    ] {
+        place.write("seen.txt", "ab");
+        place
+            .run(&["tokenize", "seen.txt", "-o", "v.npy", "--restart"])
+            .ok();
+        std::fs::rename(place.path("v.npy.vocabulary.json"), place.path("v.json")).unwrap();
+        let told = "standard input is taken as plain lines";
+        place
+            .run_with(words, table)
+            .ok()
+            .says(told)
+            .says("--input-format");
+        let said = [words, &["--input-format", "csv", "--restart"]].concat();
+        assert!(!place.run_with(&said, table).ok().err.contains(told));
+        let object = b"{\"text\":\"ab\"}\n";
+        let again = [words, &["--restart"]].concat();
+        assert!(!place.run_with(&again, object).ok().err.contains(told));
+    }
+}
