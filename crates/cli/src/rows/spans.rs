@@ -222,7 +222,7 @@ impl SpanColumn {
         let others: Vec<Field> = match &self.form {
             Form::Json => Vec::new(),
             Form::Structs => vec![Field::new(OTHER, DataType::Utf8, true)],
-            // A row without a value for one is possible in a list that is not this one.
+            // Like the fields beside them.
             Form::Typed(others) => others
                 .iter()
                 .map(|field| field.as_ref().clone().with_nullable(true))
