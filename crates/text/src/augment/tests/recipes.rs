@@ -60,7 +60,7 @@ fn mistakes_are_named_with_line_and_remedy() {
         ),
         (
             "delete = 0.6\nrepeat = 0.6",
-            "line 1: the chances of the operations on characters add up to 1.200, but one place has at most one edit; \
+            "line 2: the chances of the operations on characters add up to 1.200, but one place has at most one edit; \
              lower them so that they add up to 1 or less",
         ),
         (
