@@ -145,7 +145,7 @@ fn string(place: &Place, row: &JsonRow, name: &str, bytes: Encoding) -> Result<S
             place,
             RowError::INVALID_UTF8,
             format_args!(
-                "`{name}` is not UTF-8; mend it, or convert the input to UTF-8, such as with iconv"
+                "`{name}` is not UTF-8; convert the input to UTF-8 (such as with iconv) or mend it there"
             ),
         )),
         Some(text) => Ok(text.into_owned()),

@@ -305,9 +305,11 @@ fn an_output_can_be_the_next_input() {
             .collect();
         assert_eq!((errors[0], errors[2]), ("", ""));
         let told: Vec<&str> = errors[1].split("; before: ").collect();
-        assert_eq!(told.len(), 3, "{}", errors[1]);
+        // Only CSV has no difference between an empty text and none.
+        assert_eq!(told.len() == 3, extension == "csv", "{}", errors[1]);
+        let first = told.last().unwrap();
         assert!(
-            told[2].starts_with("missing_value: row 2 (in.txt"),
+            first.starts_with("missing_value: row 2 (in.txt"),
             "{}",
             errors[1]
         );

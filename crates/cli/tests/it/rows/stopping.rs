@@ -44,13 +44,13 @@ fn jobs_have_the_same_bytes_after_kill_9_and_ctrl_c() {
             format!("whole-{input}.{extension}"),
             format!("broken-{input}.{extension}"),
         );
-        let whole_words = words(&whole);
+        let whole_words = words(whole.as_str());
         let started = std::time::Instant::now();
         place
             .run(&whole_words.iter().map(String::as_str).collect::<Vec<_>>())
             .ok();
         let time = started.elapsed();
-        let broken_words = words(&broken);
+        let broken_words = words(broken.as_str());
         let job: Vec<&str> = broken_words.iter().map(String::as_str).collect();
         let mut stopped = 0;
         for tenth in 1..=9 {
@@ -138,7 +138,9 @@ fn a_killed_array_goes_on_from_its_checkpoint() {
         "text,n\n".to_owned() + &lines(&texts).replace('\n', ",1\n"),
     );
     for input in ["in.txt", "in.csv"] {
-        let words = |output: &'static str| {
+        // What the other input left would be taken for this one's.
+        let (whole, broken) = (format!("{input}-whole.npy"), format!("{input}-broken.npy"));
+        let words = |output| {
             [
                 "augment",
                 input,
@@ -152,13 +154,12 @@ fn a_killed_array_goes_on_from_its_checkpoint() {
                 "8",
                 "--threads",
                 "1",
-                "--restart",
                 "-o",
                 output,
             ]
         };
-        place.run(&words("whole.npy")).ok();
-        let mut child = place.command(&words("broken.npy")).spawn().unwrap();
+        place.run(&words(whole.as_str())).ok();
+        let mut child = place.command(&words(broken.as_str())).spawn().unwrap();
         let signal = |name: &str| {
             let id = child.id().to_string();
             let sent = std::process::Command::new("kill")
@@ -166,11 +167,11 @@ fn a_killed_array_goes_on_from_its_checkpoint() {
                 .status();
             assert!(sent.unwrap().success());
         };
+        let parts = place.path(&format!("{broken}.parts"));
         let bytes = |name: &str| {
-            let path = place.path("broken.npy.parts").join(name);
+            let path = parts.join(name);
             path.metadata().map_or(0, |facts| facts.len())
         };
-        let parts = place.path("broken.npy.parts");
         let begun = || {
             let files = std::fs::read_dir(&parts).into_iter().flatten().flatten();
             files
@@ -185,7 +186,7 @@ fn a_killed_array_goes_on_from_its_checkpoint() {
         signal("-STOP");
         std::thread::sleep(std::time::Duration::from_millis(2_200));
         signal("-CONT");
-        while bytes("shards.jsonl") == 0 && !place.path("broken.npy").exists() {
+        while bytes("shards.jsonl") == 0 && !place.path(&broken).exists() {
             std::thread::yield_now();
         }
         child.kill().unwrap();
@@ -195,20 +196,14 @@ fn a_killed_array_goes_on_from_its_checkpoint() {
             "{input} ended before it was killed: {}",
             ran.err
         );
-        let words = words("broken.npy");
-        let again: Vec<&str> = words
-            .iter()
-            .copied()
-            .filter(|word| *word != "--restart")
-            .collect();
-        let ran = place.run(&again).ok().says("continuing: ");
+        let ran = place.run(&words(broken.as_str())).ok().says("continuing: ");
         let done = ran
             .err
             .lines()
             .find_map(|line| line.strip_prefix("continuing: "));
         assert!(!done.unwrap().starts_with("0 "), "{}", ran.err);
         assert!(
-            place.read("broken.npy") == place.read("whole.npy"),
+            place.read(&broken) == place.read(&whole),
             "{input}: other bytes"
         );
     }
