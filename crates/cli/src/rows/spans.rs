@@ -282,11 +282,10 @@ impl SpanColumn {
         from: &ArrayRef,
     ) -> Result<ArrayRef, ArrowError> {
         let all = || {
-            let spans = rows.iter().flat_map(|(row, spans)| {
+            rows.iter().flat_map(|(row, spans)| {
                 let spans = spans.iter().flatten();
                 spans.map(move |span| (*row, span))
-            });
-            spans
+            })
         };
         let places = |of: fn(&Span) -> u64| -> ArrayRef {
             Arc::new(all().map(|(_, span)| of(span)).collect::<UInt64Array>())

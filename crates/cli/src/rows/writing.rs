@@ -83,15 +83,15 @@ impl Rows<'_> {
         match &plan.output.kind {
             OutputKind::Array(path) => {
                 let ids = ids.context("there are no tokens")?;
-                self.into_array(path, source, known, &ids, tally)
+                self.write_array(path, source, known, &ids, tally)
             }
             OutputKind::Rows(target, format) => {
-                self.into_columns((target, *format), source, &known, ids.as_ref(), tally)
+                self.write_columns((target, *format), source, &known, ids.as_ref(), tally)
             }
         }
     }
 
-    fn into_array(
+    fn write_array(
         &self,
         path: &Path,
         source: Source,
@@ -135,7 +135,7 @@ impl Rows<'_> {
         Ok(Written::Rows(ended, before))
     }
 
-    fn into_columns(
+    fn write_columns(
         &self,
         (target, format): (&Target, SinkFormat),
         source: Source,
