@@ -107,11 +107,23 @@ impl Console {
     }
 }
 
+/// Whether somebody reads standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listener {
+    There,
+    Gone,
+}
+
 /// Prints a report to standard output. If its reader has gone, that is no error.
 pub(crate) fn print(report: &str) -> anyhow::Result<()> {
+    print_part(report).map(drop)
+}
+
+/// Prints a part of a report, and says whether more is of any use.
+pub(crate) fn print_part(report: &str) -> anyhow::Result<Listener> {
     let mut out = stdout().lock();
     match out.write_all(report.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Listener::Gone),
+        other => Ok(other.map(|()| Listener::There)?),
     }
 }

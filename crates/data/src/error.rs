@@ -117,6 +117,9 @@ pub enum DataError {
         /// What happened, and the remedy.
         reason: String,
     },
+    /// Whoever waits for it has asked to stop.
+    #[error("stopped while the input was looked at")]
+    Stopped,
     /// Columns of the input bear the names of answers.
     #[error(
         "the input has columns called {names}, which are also names of answers; \

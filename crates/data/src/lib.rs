@@ -17,7 +17,8 @@
 //! **Rows out are rows in**, in their order. A bad row (not UTF-8, no value, no JSON, too few
 //! cells, too long) is an error *in its place*, a [`RowError`] with a stable code; it has its row
 //! in the output like any other, and tells in the column [`error`](ERROR_COLUMN) what is wrong with
-//! it. What stops a job is a [`DataError`]: a file that breaks off, a full disk, a wrong option.
+//! it. An input that has such a column, being the output of an earlier job, passes its errors on there.
+//! What stops a job is a [`DataError`]: a file that breaks off, a full disk, a wrong option.
 //!
 //! **Memory does not grow with the input.** A chunk is bounded in rows and bytes, a row in bytes, a
 //! shard in rows and bytes.
@@ -133,11 +134,11 @@ pub use format::{Compression, Format, SinkFormat};
 pub use guard::is_guarded;
 pub use job::{
     ArrayBegun, ArrayJob, ArraySpec, Begun, Companion, Element, INPUT_FINGERPRINT, Job, JobSpec,
-    JobSummary, Output, Restart, Written, behind_links, is_stream,
+    JobSummary, Output, Restart, Written, behind_links, is_stream, short_hash,
 };
 pub use json_row::JsonRow;
 pub use row::{Place, RowError, RowText, Within};
-pub use sink::{AnswerColumns, ERROR_COLUMN};
+pub use sink::{AnswerColumns, ERROR_COLUMN, json_field};
 pub use source::{
     Block, BlockFacts, Blocks, CarryText, ColumnChoice, Filled, InputLimits, InputProgress,
     InputSpec, Lengths, PlainText, Source, SurveyDepth, rows as block_rows,

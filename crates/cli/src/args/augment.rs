@@ -1,6 +1,6 @@
 //! What to edit, how often, and what to tell about it.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -49,7 +49,7 @@ pub(crate) struct EditArgs {
     #[arg(long)]
     pub(crate) include_original: bool,
     /// Number of the input's first row, from 1: edits depend on it
-    #[arg(long, value_name = "ROW", default_value = "1")]
+    #[arg(long, value_name = "ROW", default_value = "1", value_parser = super::row_number)]
     pub(crate) first_row: NonZeroU64,
     /// Column of spans to move along with the text, in characters: a list of objects with start, end and
     /// label, or one object with three lists
@@ -65,9 +65,10 @@ pub(crate) struct EditReportArgs {
     #[arg(
         long,
         value_name = "N",
+        value_parser = super::count,
         conflicts_with_all = ["output", "report", "report_json", "report_svg", "summary_json"]
     )]
-    pub(crate) preview: Option<usize>,
+    pub(crate) preview: Option<NonZeroUsize>,
     /// Count edits by kind and length, and draw the histogram at the end
     #[arg(long)]
     pub(crate) report: bool,

@@ -22,7 +22,7 @@ mod speed;
 mod tokenize;
 
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use batchwright::{Isa, Task};
@@ -194,6 +194,12 @@ pub(crate) struct CompletionsArgs {
 fn count(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
         .map_err(|_| "write a whole number of at least 1".to_owned())
+}
+
+/// Takes the number of a row, from 1.
+fn row_number(text: &str) -> Result<NonZeroU64, String> {
+    text.parse()
+        .map_err(|_| "rows are numbered from 1: write a whole number of at least 1".to_owned())
 }
 
 /// Takes one of `formats` by its name or an extension; help and completion list the names.

@@ -39,7 +39,7 @@ pub(crate) struct TokenArgs {
     pub(crate) special_tokens: Option<Vec<String>>,
     /// Tokens of every row: shorter ones are padded, longer ones cut. By default lists as long as they
     /// are; in an array of characters the longest row of the data, and an eighth more where it is edited
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = super::count)]
     pub(crate) width: Option<NonZeroUsize>,
     /// Type of the ids; by default u16 where they all fit
     #[arg(long, value_name = "TYPE", value_enum)]

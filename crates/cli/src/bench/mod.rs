@@ -39,7 +39,11 @@ pub(crate) fn run(
     typed: &Typed,
     console: &Console,
 ) -> anyhow::Result<()> {
-    refuse_to_write_over(args)?;
+    let reports = [
+        ("--report-json", args.measure.report_json.as_deref()),
+        ("--report-svg", args.measure.report_svg.as_deref()),
+    ];
+    plan::refuse_to_write_over(&reports, &plan::input(&args.input))?;
     let inputs = read(args, console)?;
     let spec = plan::model_name(&args.model, args.task.task.or(Some(Task::Embed)))?;
     let builder = plan::builder(&spec, &args.model.reading, general, typed)?;
@@ -74,17 +78,6 @@ pub(crate) fn run(
         save(&model, &report, console)?;
     }
     Ok(())
-}
-
-fn refuse_to_write_over(args: &BenchArgs) -> anyhow::Result<()> {
-    let mut files = Vec::new();
-    if let Some(path) = &args.measure.report_json {
-        files.push(("--report-json", path.as_path()));
-    }
-    if let Some(path) = &args.measure.report_svg {
-        files.push(("--report-svg", path.as_path()));
-    }
-    plan::check_written(&files, &plan::input(&args.input))
 }
 
 /// The first rows of the input. Bad rows cannot be measured and are passed over.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use batchwright::{Model, Scores, Task};
-use data::{INPUT_FINGERPRINT, Source};
+use data::{INPUT_FINGERPRINT, Source, short_hash};
 
 use crate::plan::JobPlan;
 
@@ -58,14 +58,11 @@ fn scores(scores: Scores) -> String {
     }
 }
 
-/// The first 128 bits of a longer hash: enough to tell anything apart, and a message can be read.
+/// A hash cut to a length that can be read in a message; anything else as it is.
 fn shortened(value: String) -> String {
-    const KEPT: usize = 32;
-    let is_hash = value.len() > KEPT && value.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_hash {
-        value[..KEPT].to_owned()
-    } else {
-        value
+    match value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => short_hash(&value).to_owned(),
+        false => value,
     }
 }
 

@@ -25,7 +25,7 @@ use crate::console::Console;
 use crate::download::Download;
 use crate::figures;
 use crate::interrupt::Interrupt;
-use crate::plan::{JobPlan, Pairs, Target};
+use crate::plan::{JobPlan, Pairs, Target, tell_of_unnamed_lines};
 use columns::Shape;
 use running::Running;
 use summary::{Run, Summary};
@@ -59,12 +59,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn answer(plan: &JobPlan, console: &Console) -> anyhow::Result<Ending> {
     // What can fail at once comes before what takes minutes: columns before models.
     let source = plan.open()?;
-    if plan.reads_unnamed_lines(&source) {
-        console.say(
-            "standard input is taken as plain lines, each a text; if it has a header or columns, say \
-             --input-format",
-        );
-    }
+    tell_of_unnamed_lines(&plan.input, &source, console);
     let (_, pair) = source.text_columns();
     let pairs = if pair.is_some() {
         Pairs::Yes

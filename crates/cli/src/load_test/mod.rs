@@ -38,7 +38,11 @@ pub(crate) fn run(
     general: &GeneralArgs,
     console: &Console,
 ) -> anyhow::Result<Ending> {
-    refuse_to_write_over(args)?;
+    let reports = [
+        ("--report-json", args.measure.report_json.as_deref()),
+        ("--report-svg", args.measure.report_svg.as_deref()),
+    ];
+    plan::refuse_to_write_over(&reports, &input(args))?;
     let target: Target = args.url.parse()?;
     let spec = spec(args, general)?;
     let endpoint = Endpoint {
@@ -192,17 +196,6 @@ fn input(args: &LoadTestArgs) -> InputSpec {
         chunk_rows: args.texts.rows.get().min(4_096),
         ..InputSpec::default()
     }
-}
-
-fn refuse_to_write_over(args: &LoadTestArgs) -> anyhow::Result<()> {
-    let mut files = Vec::new();
-    if let Some(path) = &args.measure.report_json {
-        files.push(("--report-json", path.as_path()));
-    }
-    if let Some(path) = &args.measure.report_svg {
-        files.push(("--report-svg", path.as_path()));
-    }
-    plan::check_written(&files, &input(args))
 }
 
 /// The first texts of the input. Bad rows cannot be sent and are passed over.

@@ -12,9 +12,10 @@ use batchwright::{Input, Isa, ModelBuilder, Rendering, Scores, Task};
 use data::{ColumnChoice, DataError, Format, InputSpec, RowText, SinkFormat, Source, SurveyDepth};
 
 pub(crate) use model::{builder, model_name};
-pub(crate) use written::check as check_written;
+pub(crate) use written::refuse_to_write_over;
 
 use crate::args::{GeneralArgs, InputArgs, JobArgs, OnError, Typed, VectorType};
+use crate::console::Console;
 
 /// Everything that a job needs to know.
 #[derive(Debug)]
@@ -114,27 +115,20 @@ impl JobPlan {
 
     /// Opens the input, refusing what would be written over and pairs that are none.
     pub(crate) fn open(&self) -> anyhow::Result<Source> {
-        let mut written = Vec::new();
-        if let Target::File(path) = &self.target {
-            written.push(("-o", path.as_path()));
-        }
-        if let Some(path) = &self.summary_json {
-            written.push(("--summary-json", path));
-        }
-        check_written(&written, &self.input)?;
+        let output = match &self.target {
+            Target::File(path) => Some(path.as_path()),
+            Target::Stdout => None,
+        };
+        let written = [
+            ("-o", output),
+            ("--summary-json", self.summary_json.as_deref()),
+        ];
+        refuse_to_write_over(&written, &self.input)?;
         let source = Source::open(&self.input);
         if self.said == Some(Task::Rerank) && self.input.columns.pair.is_none() {
             return Err(no_pairs(source));
         }
         Ok(source?)
-    }
-
-    /// Whether nothing but its first line says what standard input holds, which CSV looks like too.
-    pub(crate) fn reads_unnamed_lines(&self, source: &Source) -> bool {
-        let is_stdin = |path: &PathBuf| path == Path::new("-");
-        self.input.format.is_none()
-            && source.format() == Format::Lines
-            && self.input.paths.iter().any(is_stdin)
     }
 
     /// Checks what could not be checked before the model was known.
@@ -200,6 +194,24 @@ pub(crate) fn to_input(row: RowText) -> Input {
         Some(pair) => Input::Pair(row.text, pair),
         None => Input::Text(row.text),
     }
+}
+
+/// Says what an input was taken for where nothing but its first line tells, which CSV looks like too.
+pub(crate) fn tell_of_unnamed_lines(input: &InputSpec, source: &Source, console: &Console) {
+    let is_unnamed = |path: &PathBuf| Format::of_path(path).is_none();
+    if input.format.is_some()
+        || source.format() != Format::Lines
+        || !input.paths.iter().all(is_unnamed)
+    {
+        return;
+    }
+    let what = match input.paths.iter().any(|path| path == Path::new("-")) {
+        true => "standard input",
+        false => "the input",
+    };
+    console.say(format_args!(
+        "{what} is taken as plain lines, each a text; if it has a header or columns, say --input-format"
+    ));
 }
 
 /// Names without the empty ones: `--keep ''` keeps no column.

@@ -6,9 +6,16 @@ use anyhow::bail;
 use data::InputSpec;
 
 /// Refuses, before anything is computed, a file that is an input too, that two flags name, or that
-/// has no directory to lie in. `files` are flags and what they name; an output's own directory is its
-/// job's to check.
-pub(crate) fn check(files: &[(&str, &Path)], input: &InputSpec) -> anyhow::Result<()> {
+/// has no directory to lie in. `flags` are flags and what they name, if they were given; an output's own
+/// directory is its job's to check.
+pub(crate) fn refuse_to_write_over(
+    flags: &[(&str, Option<&Path>)],
+    input: &InputSpec,
+) -> anyhow::Result<()> {
+    let files = flags
+        .iter()
+        .filter_map(|(flag, path)| Some((*flag, (*path)?)));
+    let files: Vec<(&str, &Path)> = files.collect();
     for (at, (flag, path)) in files.iter().enumerate() {
         if input.reads(path)? {
             bail!(
@@ -22,8 +29,11 @@ pub(crate) fn check(files: &[(&str, &Path)], input: &InputSpec) -> anyhow::Resul
         for (other, taken) in &files[..at] {
             let mut theirs = vec![place(taken)];
             if *other == "-o" {
-                // A finished job keeps its record there.
-                theirs.push(place(&with_suffix(taken, ".manifest.json")));
+                // A finished job keeps its record there, and an array the errors of its rows.
+                theirs.extend(
+                    [".manifest.json", ".errors.jsonl"]
+                        .map(|suffix| place(&with_suffix(taken, suffix))),
+                );
             }
             if theirs.contains(&place(path)) {
                 bail!(

@@ -115,13 +115,10 @@ impl Array<'_> {
             }
             From::Source(mut source) => {
                 source.limit_chunks(self.rows_at_once::<T>(), usize::MAX);
-                source.skip_rows(done)?;
-                let mut chunks = Chunks::of(*source);
+                let mut chunks = Chunks::of(*source, done);
                 let next = |chunk: &mut Option<Chunk>| {
-                    clock.time(Stage::Read, || {
-                        *chunk = chunks.next(interrupt)?;
-                        Ok(chunk.is_some())
-                    })
+                    *chunk = chunks.next(interrupt, clock, Stage::Read)?;
+                    Ok(chunk.is_some())
                 };
                 let work = |chunk: &mut Option<Chunk>, piece: &mut Piece<T>| {
                     let chunk = chunk.take().context("there is no chunk")?;

@@ -8,7 +8,7 @@ use arrow_array::builder::{StringBuilder, UInt32Builder, UInt64Builder};
 use arrow_array::{Array, ArrayRef, FixedSizeListArray, ListArray, UInt16Array, UInt32Array};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field};
-use data::{AnswerColumns, Chunk, Job, RowError, Source};
+use data::{AnswerColumns, Carried, Chunk, Job, RowError, Source};
 use text::augment::Edited;
 
 use super::chunks::Chunks;
@@ -16,7 +16,7 @@ use super::clock::Stage;
 use super::edits::Counts;
 use super::ending::{self, Fault};
 use super::ordered;
-use super::spans::{self, Span};
+use super::spans::{self, Span, SpanColumn};
 use super::tally::Tally;
 use super::tokens::{Cut, Tokens};
 use super::{Ended, Rows};
@@ -40,6 +40,7 @@ pub(super) struct Columns<'a> {
     pub(super) ids: IdColumn,
     /// Name of the column of text, where it is edited.
     pub(super) text: Option<String>,
+    pub(super) spans: Option<SpanColumn>,
 }
 
 /// The form of the ids.
@@ -64,7 +65,8 @@ struct Piece {
 #[derive(Default)]
 struct Growing {
     text: StringBuilder,
-    spans: Vec<Option<Vec<Span>>>,
+    /// With the row of the chunk that they come from.
+    spans: Vec<(usize, Option<Vec<Span>>)>,
     source_row: UInt64Builder,
     copy: UInt32Builder,
     ids: Vec<u32>,
@@ -133,9 +135,7 @@ impl Columns<'_> {
         let mut fields = Vec::new();
         if let Some(text) = &self.text {
             fields.push(Field::new(text, DataType::Utf8, true));
-            if let Some(name) = &self.rows.plan.spans_column {
-                fields.push(spans::field(name));
-            }
+            fields.extend(self.spans.as_ref().map(SpanColumn::field));
             fields.push(Field::new(SOURCE_ROW, DataType::UInt64, true));
             fields.push(Field::new(COPY, DataType::UInt32, true));
         }
@@ -161,7 +161,6 @@ impl Columns<'_> {
             let bytes = self.rows.per_row * width * size_of::<u32>();
             source.limit_chunks((super::PIECE_BYTES / bytes.max(1)).max(1), usize::MAX);
         }
-        source.skip_rows(done / per_row)?;
         // A shard may end between the versions of a row.
         let mut dropped = (done % per_row) as usize;
         let watch = self.rows.watch(source.progress(), done);
@@ -191,18 +190,16 @@ impl Columns<'_> {
             watch.wrote(written.rows, job.failed_rows());
             Ok(())
         };
-        let mut chunks = Chunks::of(source);
+        let (threads, interrupt) = (self.rows.plan.threads, self.rows.interrupt);
+        let mut chunks = Chunks::of(source, done / per_row);
         let next = |chunk: &mut Option<Chunk>| {
-            clock.time(Stage::Read, || {
-                *chunk = chunks.next(self.rows.interrupt)?;
-                Ok(chunk.is_some())
-            })
+            *chunk = chunks.next(interrupt, clock, Stage::Read)?;
+            Ok(chunk.is_some())
         };
         let work = |chunk: &mut Option<Chunk>, piece: &mut Piece| {
             let chunk = chunk.take().context("there is no chunk")?;
             self.chunk(chunk, piece)
         };
-        let (threads, interrupt) = (self.rows.plan.threads, self.rows.interrupt);
         let ended = ordered::run(threads, interrupt, next, work, take);
         watch.stop();
         tally.failed_rows = job.failed_rows();
@@ -212,8 +209,12 @@ impl Columns<'_> {
 
     fn chunk(&self, mut chunk: Chunk, piece: &mut Piece) -> anyhow::Result<()> {
         let started = Instant::now();
-        let spans = self.rows.plan.spans_column.as_ref();
-        let cells = spans.and_then(|name| chunk.take_column(name));
+        let name = self.spans.as_ref().map(|spans| spans.name.as_str());
+        let typed = match (name, &chunk.carried) {
+            (Some(name), Carried::Table(batch)) => batch.column_by_name(name).cloned(),
+            _ => None,
+        };
+        let cells = name.and_then(|name| chunk.take_column(name));
         let mut growing = Growing::default();
         for at in 0..chunk.len() {
             let cell = cells.as_ref().map(|cells| cells[at].as_deref());
@@ -225,7 +226,7 @@ impl Columns<'_> {
         }
         let chunk = chunk.repeat(self.rows.per_row)?;
         let tokenizing = growing.tokenizing;
-        let answers = self.answers(growing)?;
+        let answers = self.answers(growing, typed.as_ref())?;
         for at in 0..chunk.len() {
             match (&chunk.rows[at], &answers.errors[at]) {
                 (Err(error), _) | (_, Some(error)) => piece.failed.push(error.code),
@@ -254,9 +255,16 @@ impl Columns<'_> {
     ) {
         let number = chunk.first_row + at as u64;
         let error = |code, why: String| RowError::at(&chunk.place(at), code, why);
+        let bad = |error: Option<RowError>, growing: &mut Growing| {
+            for version in 0..self.rows.per_row {
+                self.bad(number, version, error.clone(), growing);
+                if self.spans.is_some() {
+                    growing.spans.push((at, None));
+                }
+            }
+        };
         let Ok(row) = &chunk.rows[at] else {
-            (0..self.rows.per_row).for_each(|version| self.bad(number, version, None, growing));
-            return;
+            return bad(None, growing);
         };
         let text = row.text.as_str();
         let Some(edits) = &self.rows.plan.edits else {
@@ -265,12 +273,9 @@ impl Columns<'_> {
         };
         let old = match cell.map(|cell| spans::read(cell, text.chars().count())) {
             Some(Err(why)) => {
-                for version in 0..self.rows.per_row {
-                    let name = self.rows.plan.spans_column.as_deref().unwrap_or_default();
-                    let error = error(spans::CODE, format!("`{name}`: {why}"));
-                    self.bad(number, version, Some(error), growing);
-                }
-                return;
+                let name = self.spans.as_ref().map_or("", |spans| spans.name.as_str());
+                let error = error(spans::CODE, format!("`{name}`: {why}"));
+                return bad(Some(error), growing);
             }
             Some(Ok(spans)) => Some(spans),
             None => None,
@@ -282,19 +287,16 @@ impl Columns<'_> {
                 text.len(),
                 VERSIONS_BYTES >> 20
             );
-            for version in 0..self.rows.per_row {
-                let error = error(RowError::ROW_TOO_LARGE, why.clone());
-                self.bad(number, version, Some(error), growing);
-            }
-            return;
+            return bad(Some(error(RowError::ROW_TOO_LARGE, why)), growing);
         }
         let (scratch, counts, cut) = (&mut piece.scratch, &mut piece.counts, &mut piece.cut);
         edits.versions(number, text, scratch, counts, |version| {
             if let Some(old) = &old {
-                growing.spans.push(Some(match version.edited {
+                let spans = match version.edited {
                     Some(edited) => spans::moved(old, text, edited),
                     None => old.clone(),
-                }));
+                };
+                growing.spans.push((at, Some(spans)));
             }
             self.version(number, version.copy, version.text, &error, growing, cut);
         });
@@ -358,9 +360,6 @@ impl Columns<'_> {
                 .is_some_and(|edits| edits.include_original);
             growing.text.append_null();
             self.number(number, version as u32 + u32::from(!original), growing);
-            if self.rows.plan.spans_column.is_some() {
-                growing.spans.push(None);
-            }
         }
         if self.tokens.is_some() {
             let width = self.ids.width.map_or(0, |(width, _)| width);
@@ -372,12 +371,17 @@ impl Columns<'_> {
         growing.errors.push(error);
     }
 
-    fn answers(&self, mut growing: Growing) -> anyhow::Result<AnswerColumns> {
+    /// The columns, with what spans have beside their places from the input's column `typed`.
+    fn answers(
+        &self,
+        mut growing: Growing,
+        typed: Option<&ArrayRef>,
+    ) -> anyhow::Result<AnswerColumns> {
         let mut arrays: Vec<ArrayRef> = Vec::new();
         if self.text.is_some() {
             arrays.push(Arc::new(growing.text.finish()));
-            if self.rows.plan.spans_column.is_some() {
-                arrays.push(spans::array(&growing.spans));
+            if let Some(spans) = &self.spans {
+                arrays.push(spans.array(&growing.spans, typed)?);
             }
             arrays.push(Arc::new(growing.source_row.finish()));
             arrays.push(Arc::new(growing.copy.finish()));

@@ -34,20 +34,44 @@ pub(super) enum Stopped {
 
 /// What the threads share.
 struct Shared<N, O> {
-    state: Mutex<State<N>>,
+    /// Apart from the state, which taking and stopping need: reading may take long.
+    input: Mutex<Input<N>>,
+    state: Mutex<State>,
     /// Told when a piece was taken, or all is over.
     room: Condvar,
     /// What was taken, to be written into again.
     pool: Mutex<Vec<O>>,
 }
 
-struct State<N> {
+struct Input<N> {
     next: N,
-    /// Pieces read.
+    /// Pieces read, which numbers them.
     read: u64,
+}
+
+struct State {
     /// Pieces taken.
     taken: u64,
     ended: bool,
+}
+
+impl<N, O> Shared<N, O> {
+    /// Waits until piece `at` may be read; false where all is over.
+    fn has_room(&self, at: u64, most: u64) -> bool {
+        let mut state = lock(&self.state);
+        while !state.ended && at >= state.taken + most {
+            state = self
+                .room
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.ended
+    }
+
+    fn end(&self) {
+        lock(&self.state).ended = true;
+        self.room.notify_all();
+    }
 }
 
 /// Runs `work` on `threads` threads over what `next` reads, until that says false, and gives the results to
@@ -68,9 +92,8 @@ where
     O: Default + Send,
 {
     let shared = Shared {
+        input: Mutex::new(Input { next, read: 0 }),
         state: Mutex::new(State {
-            next,
-            read: 0,
             taken: 0,
             ended: false,
         }),
@@ -114,8 +137,7 @@ where
             }
         };
         let stopped = all();
-        lock(&shared.state).ended = true;
-        shared.room.notify_all();
+        shared.end();
         stopped
     })?;
     let pool = shared.pool.into_inner();
@@ -136,23 +158,16 @@ fn each<N, I, O>(
     let mut input = I::default();
     loop {
         let (at, read) = {
-            let mut state = lock(&shared.state);
-            while !state.ended && state.read >= state.taken + most {
-                state = shared
-                    .room
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-            }
-            if state.ended {
+            let mut source = lock(&shared.input);
+            if !shared.has_room(source.read, most) {
                 return;
             }
-            let read = guarded(|| (state.next)(&mut input));
+            let read = guarded(|| (source.next)(&mut input));
             if !matches!(read, Ok(true)) {
-                state.ended = true;
-                shared.room.notify_all();
+                shared.end();
             }
-            state.read += 1;
-            (state.read - 1, read)
+            source.read += 1;
+            (source.read - 1, read)
         };
         let result = match read {
             Ok(false) => return,
@@ -222,6 +237,27 @@ mod tests {
             assert_eq!(stopped, Stopped::AtTheEnd);
             assert_eq!(seen, (0..PIECES).collect::<Vec<_>>());
         }
+    }
+
+    /// What is made would wait for a slow pipe to bring more, and Ctrl-C with it.
+    #[test]
+    fn pieces_are_taken_while_the_next_is_read() {
+        let interrupt = Interrupt::never();
+        let (taken, told) = channel();
+        let told = Mutex::new(told);
+        let mut count = count();
+        let next = move |piece: &mut u64| {
+            let more = count(piece)?;
+            if *piece == 2 {
+                let told = lock(&told);
+                let both = (0..2).all(|_| told.recv_timeout(Duration::from_secs(20)).is_ok());
+                anyhow::ensure!(both, "nothing was taken");
+            }
+            Ok(more)
+        };
+        let take = |_: &mut u64| Ok(taken.send(())?);
+        let run = run(1, &interrupt, next, |_, _| Ok(()), take);
+        assert_eq!(run.unwrap().0, Stopped::AtTheEnd);
     }
 
     /// A fault would leave the program waiting for ever, or rows be written that come after it.

@@ -9,17 +9,15 @@ use anyhow::{Context, bail};
 use catalogue::Network;
 use data::{CarryText, ColumnChoice, Format, InputSpec, SinkFormat, Source, SurveyDepth};
 use text::augment::{Augmenter, Recipe};
-use text::characters::{CharacterVocabulary, SpecialTokens};
+use text::characters::SpecialTokens;
 
 use super::edits::{Counting, Edits};
+use super::vocabulary_file;
 use crate::args::{
     AugmentArgs, EditArgs, GeneralArgs, IdType, OnError, RowsInputArgs, RowsOutputArgs, TokenArgs,
     TokenizeArgs,
 };
-use crate::plan::{Target, check_written, named, target};
-
-/// What stands behind the output's name in that of its vocabulary.
-pub(super) const VOCABULARY: &str = ".vocabulary.json";
+use crate::plan::{Target, named, refuse_to_write_over, target};
 
 /// The files that are read for tokens.
 fn token_files(args: &TokenArgs) -> impl Iterator<Item = (&'static str, PathBuf)> {
@@ -131,7 +129,7 @@ impl RowsPlan {
             keep.push(spans.clone());
         }
         let reports = Reports {
-            preview: args.report.preview,
+            preview: args.report.preview.map(NonZeroUsize::get),
             shown: args.report.report,
             json: args.report.report_json,
             svg: args.report.report_svg,
@@ -140,7 +138,7 @@ impl RowsPlan {
             true => Counting::Everything,
             false => Counting::Totals,
         };
-        let recipe = recipe(&args.edits.recipe)?;
+        let (recipe, recipe_files) = recipe(&args.edits.recipe)?;
         let edits = edits(&args.edits, &recipe, counting)?;
         // The text stands in the output as it is after editing.
         input.columns.carry_text = CarryText::Dropped;
@@ -158,7 +156,7 @@ impl RowsPlan {
             output,
             reports,
             reads: token_files(&args.tokens)
-                .chain([("--recipe", PathBuf::from(&args.edits.recipe))])
+                .chain(recipe_files.into_iter().map(|path| ("--recipe", path)))
                 .collect(),
             threads: threads(general)?,
             options,
@@ -202,53 +200,40 @@ impl RowsPlan {
 
     /// Opens the input, refusing what would be written over.
     pub(super) fn open(&self) -> anyhow::Result<Source> {
-        let mut written: Vec<(&str, &Path)> = Vec::new();
         let vocabulary = self.vocabulary_path();
-        if let Some(path) = self.path() {
-            written.push(("-o", path));
-        }
-        // That of another run may be the one to use.
-        if let (Some(path), Some(TokensOf::Data(_))) =
-            (&vocabulary, self.tokens.as_ref().map(|tokens| &tokens.of))
-        {
-            written.push(("-o", path));
-        }
-        for (flag, path) in [
-            ("--summary-json", &self.output.summary_json),
-            ("--report-json", &self.reports.json),
-            ("--report-svg", &self.reports.svg),
-        ] {
-            if let Some(path) = path {
-                written.push((flag, path));
-            }
-        }
-        check_written(&written, &self.input)?;
+        let makes_one =
+            matches!(&self.tokens, Some(tokens) if matches!(tokens.of, TokensOf::Data(_)));
+        let written = [
+            ("-o", self.path()),
+            // That of another run may be the one to use.
+            ("-o", vocabulary.as_deref().filter(|_| makes_one)),
+            ("--summary-json", self.output.summary_json.as_deref()),
+            ("--report-json", self.reports.json.as_deref()),
+            ("--report-svg", self.reports.svg.as_deref()),
+        ];
+        refuse_to_write_over(&written, &self.input)?;
         self.check_read(&written)?;
-        if let Some(path) = vocabulary.filter(|path| path.exists())
-            && CharacterVocabulary::from_file(&path).is_err()
-        {
-            bail!(
-                "{}: the vocabulary of the output is to be written there, but another file has that name; \
-                 move it away, or choose another -o",
-                path.display()
-            );
+        if let Some(path) = &vocabulary {
+            vocabulary_file::refuse_another(path)?;
         }
         // Once: what standard input has given it does not give again.
         Ok(Source::open(&self.input)?)
     }
 
     /// Refuses to write over what the job itself is made of.
-    fn check_read(&self, written: &[(&str, &Path)]) -> anyhow::Result<()> {
+    fn check_read(&self, written: &[(&str, Option<&Path>)]) -> anyhow::Result<()> {
         for (reading, read) in &self.reads {
             let Ok(read) = read.canonicalize() else {
                 continue;
             };
             let same = |path: &Path| path.canonicalize().is_ok_and(|path| path == read);
-            if let Some((flag, path)) = written.iter().find(|(_, path)| same(path)) {
-                bail!(
-                    "{}: is what {reading} reads; choose another {flag}",
-                    path.display()
-                );
+            for (flag, path) in written {
+                if let Some(path) = path.filter(|path| same(path)) {
+                    bail!(
+                        "{}: is what {reading} reads; choose another {flag}",
+                        path.display()
+                    );
+                }
             }
         }
         Ok(())
@@ -267,12 +252,7 @@ impl RowsPlan {
         let tokens = self.tokens.as_ref()?;
         let path = self.path().filter(|path| !data::is_stream(path))?;
         let of_characters = !matches!(tokens.of, TokensOf::Model(..));
-        of_characters.then(|| {
-            // Where the output is a link, as all that belongs to it.
-            let mut name = data::behind_links(path).into_os_string();
-            name.push(VOCABULARY);
-            name.into()
-        })
+        of_characters.then(|| vocabulary_file::beside(path))
     }
 
     /// Rows of the output for each row of the input.
@@ -431,12 +411,16 @@ fn special(names: Option<&[String]>) -> anyhow::Result<SpecialTokens> {
     }
 }
 
-fn recipe(words: &str) -> anyhow::Result<Recipe> {
-    let is_file = words.ends_with(".toml") || Path::new(words).is_file();
-    match is_file {
-        true => Recipe::read(Path::new(words)).with_context(|| format!("recipe {words}")),
-        false => Ok(Recipe::named(words)?),
+/// The recipe that is meant, and the files that it was read from.
+fn recipe(words: &str) -> anyhow::Result<(Recipe, Vec<PathBuf>)> {
+    let path = Path::new(words);
+    if !words.ends_with(".toml") && !path.is_file() {
+        return Ok((Recipe::named(words)?, Vec::new()));
     }
+    let read = Recipe::read_with_files(path).with_context(|| format!("recipe {words}"));
+    let (recipe, mut files) = read?;
+    files.push(path.to_owned());
+    Ok((recipe, files))
 }
 
 fn edits(args: &EditArgs, recipe: &Recipe, counting: Counting) -> anyhow::Result<Edits> {
@@ -468,7 +452,7 @@ fn edits(args: &EditArgs, recipe: &Recipe, counting: Counting) -> anyhow::Result
 fn options(args: &EditArgs, recipe: &Recipe) -> BTreeMap<String, String> {
     let recipe = blake3::hash(recipe.to_toml().as_bytes()).to_hex();
     BTreeMap::from([
-        ("recipe".to_owned(), recipe[..32].to_owned()),
+        ("recipe".to_owned(), data::short_hash(&recipe).to_owned()),
         ("seed".to_owned(), args.seed.to_string()),
         ("copies".to_owned(), args.copies.to_string()),
         (

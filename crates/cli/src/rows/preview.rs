@@ -7,8 +7,9 @@ use text::augment::Edited;
 
 use super::edits::{Counts, Edits, Version};
 use super::plan::RowsPlan;
-use crate::console;
+use crate::console::{self, Console, Listener};
 use crate::job::Ending;
+use crate::plan::tell_of_unnamed_lines;
 
 /// How parts that went and that came are marked.
 #[derive(Clone, Copy, Debug)]
@@ -33,24 +34,36 @@ const PLAIN: Marks = Marks {
 };
 
 /// Prints the first `rows` rows and what becomes of them.
-pub(super) fn show(plan: &RowsPlan, edits: &Edits, rows: usize) -> anyhow::Result<Ending> {
+pub(super) fn show(
+    plan: &RowsPlan,
+    edits: &Edits,
+    rows: usize,
+    console: &Console,
+) -> anyhow::Result<Ending> {
     let wants_none = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let marks = match stdout().is_terminal() && !wants_none {
         true => COLOURS,
         false => PLAIN,
     };
     let mut spec = plan.input.clone();
-    spec.chunk_rows = rows.clamp(1, spec.chunk_rows);
-    let (mut report, mut left) = (String::new(), rows);
+    // Few at a time: what is printed of them is in memory, and the first are seen at once.
+    spec.chunk_rows = rows.clamp(1, spec.chunk_rows.min(256));
+    let mut left = rows;
     let mut scratch = Edited::default();
-    for chunk in Source::open(&spec)? {
+    let source = Source::open(&spec)?;
+    tell_of_unnamed_lines(&spec, &source, console);
+    for chunk in source {
         let chunk = chunk?;
+        let mut report = String::new();
         for (at, row) in chunk.rows.iter().take(left).enumerate() {
             let row_number = chunk.first_row + at as u64;
             let number = edits.first_row + row_number + 1;
             let (on, off) = marks.faint;
             match row {
-                Err(error) => report.push_str(&format!("{on}{number:>7}  {error}{off}\n")),
+                Err(error) => {
+                    let error = visible(&error.to_string());
+                    report.push_str(&format!("{on}{number:>7}  {error}{off}\n"));
+                }
                 Ok(row) => {
                     report.push_str(&format!("{on}{number:>7}{off}  {}\n", visible(&row.text)));
                     let counts = &mut Counts::default();
@@ -61,11 +74,11 @@ pub(super) fn show(plan: &RowsPlan, edits: &Edits, rows: usize) -> anyhow::Resul
             }
         }
         left = left.saturating_sub(chunk.len());
-        if left == 0 {
+        let is_read = console::print_part(&report)? == Listener::There;
+        if left == 0 || !is_read {
             break;
         }
     }
-    console::print(&report)?;
     Ok(Ending::Complete)
 }
 
@@ -120,9 +133,36 @@ fn marked(before: &str, edited: &Edited, marks: Marks) -> String {
     line
 }
 
-/// The text without characters that a terminal would obey.
+/// The text with what a terminal would obey shown instead: control characters, and those that turn the direction
+/// of what follows (Unicode Annex 9, explicit formatting), which would hide what really stands there.
 fn visible(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.push_str(&format!("<U+{:04X}>", u32::from(c)));
+            }
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row could hide what it says, or what comes behind it, from whoever looks.
+    #[test]
+    fn what_a_terminal_would_obey_is_shown() {
+        let cases = [
+            ("a\u{202e}b\u{2069}c", "a<U+202E>b<U+2069>c"),
+            ("a\x1b[31m\tb", "a\u{fffd}[31m\u{fffd}b"),
+            ("שלום\u{200d}é", "שלום\u{200d}é"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(visible(text), shown);
+        }
+    }
 }

@@ -1,37 +1,101 @@
 //! Labelled spans of a text, moved along with it.
 //!
-//! A cell is a list of objects, `[{"start": 0, "end": 6, "label": "LOC"}]`, or one object of three lists,
+//! A cell is a list of objects, `[{"start": 0, "end": 6, "label": "LOC"}]`, or one object of lists,
 //! `{"start": [0], "end": [6], "label": ["LOC"]}`, as data sets on the hub have it; in Parquet as lists and
 //! structs, elsewhere as JSON. Places count characters. Whichever it was, lists of objects are written.
+//!
+//! What else an object holds (a score, an id) goes with its span: as it was written where JSON is written,
+//! with its type where Parquet was read, and else as JSON in the field `other`.
 
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
 use arrow_array::builder::{ListBuilder, StringBuilder, StructBuilder, UInt64Builder};
-use arrow_schema::{DataType, Field, Fields};
-use serde::Deserialize;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, ListArray, StringArray, StructArray, UInt64Array};
+use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_schema::{ArrowError, DataType, Field, Fields};
+use arrow_select::take::take;
+use data::JsonRow;
+use serde_json::value::RawValue;
 use text::augment::Edited;
 
 /// The code of a row whose spans cannot be read.
 pub(super) const CODE: &str = "invalid_spans";
 
-/// Where in a text something stands, in characters.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+const START: &str = "start";
+const END: &str = "end";
+const LABEL: &str = "label";
+/// What else an object holds, as JSON, where columns have types and JSON has none.
+const OTHER: &str = "other";
+
+const FORM: &str = "it is neither a list of objects with `start`, `end` and `label`, nor an object of lists of one \
+                    length";
+
+/// Where in a text something stands, in characters, and what is said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     start: u64,
     end: u64,
-    label: Option<String>,
+    /// Its place in the cell that it comes from.
+    at: usize,
+    /// Keys and values as they were written, those of the places included.
+    members: Arc<[(String, String)]>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Cell {
-    Spans(Vec<Span>),
-    Lists {
-        start: Vec<u64>,
-        end: Vec<u64>,
-        label: Vec<Option<String>>,
-    },
+impl Span {
+    fn of(at: usize, members: Vec<(String, String)>) -> Option<Self> {
+        let raw = |name: &str| {
+            let mut named = members.iter().rev().filter(|(key, _)| key == name);
+            named.next().map(|(_, raw)| raw.as_str())
+        };
+        if raw(LABEL).is_some_and(|raw| serde_json::from_str::<Option<String>>(raw).is_err()) {
+            return None;
+        }
+        Some(Self {
+            start: raw(START)?.parse().ok()?,
+            end: raw(END)?.parse().ok()?,
+            at,
+            members: members.into(),
+        })
+    }
+
+    fn label(&self) -> Option<String> {
+        let mut named = self.members.iter().rev().filter(|(key, _)| key == LABEL);
+        serde_json::from_str(&named.next()?.1).ok()?
+    }
+
+    /// Appends the object as it was, with its places as they are now.
+    fn write(&self, out: &mut String) {
+        let members = self.members.iter().map(|(key, raw)| match key.as_str() {
+            START => (key, self.start.to_string()),
+            END => (key, self.end.to_string()),
+            _ => (key, raw.clone()),
+        });
+        write_object(members, out);
+    }
+
+    /// All members but the places and the label, as JSON; none where there are no others.
+    fn other(&self) -> Option<String> {
+        let is_other = |key: &str| ![START, END, LABEL].contains(&key);
+        let others = self.members.iter().filter(|(key, _)| is_other(key));
+        let mut out = String::new();
+        others.clone().next()?;
+        write_object(others.map(|(key, raw)| (key, raw.clone())), &mut out);
+        Some(out)
+    }
+}
+
+fn write_object<'a>(members: impl Iterator<Item = (&'a String, String)>, out: &mut String) {
+    out.push('{');
+    for (at, (key, raw)) in members.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        out.push_str(&serde_json::Value::from(key.as_str()).to_string());
+        out.push(':');
+        out.push_str(&raw);
+    }
+    out.push('}');
 }
 
 /// Reads a cell, and says what is wrong with it for a text of so many characters.
@@ -39,21 +103,15 @@ pub(super) fn read(cell: Option<&str>, characters: usize) -> Result<Vec<Span>, S
     let Some(cell) = cell.filter(|cell| !cell.trim().is_empty()) else {
         return Ok(Vec::new());
     };
-    let form = "it is neither a list of objects with `start`, `end` and `label`, nor an object of three lists \
-                of one length";
-    let spans = match serde_json::from_str(cell) {
-        Ok(Cell::Spans(spans)) => spans,
-        Ok(Cell::Lists { start, end, label })
-            if start.len() == end.len() && start.len() == label.len() =>
-        {
-            let places = start.into_iter().zip(end);
-            let spans = places.zip(label);
-            spans
-                .map(|((start, end), label)| Span { start, end, label })
-                .collect()
-        }
-        _ => return Err(form.to_owned()),
+    let spans = match serde_json::from_str::<Vec<&RawValue>>(cell) {
+        Ok(objects) => objects
+            .iter()
+            .enumerate()
+            .map(|(at, raw)| Span::of(at, members(raw.get())?))
+            .collect(),
+        Err(_) => members(cell).and_then(|lists| of_lists(&lists)),
     };
+    let spans: Vec<Span> = spans.ok_or_else(|| FORM.to_owned())?;
     for span in &spans {
         if span.start > span.end || span.end > characters as u64 {
             return Err(format!(
@@ -65,6 +123,40 @@ pub(super) fn read(cell: Option<&str>, characters: usize) -> Result<Vec<Span>, S
     Ok(spans)
 }
 
+fn members(object: &str) -> Option<Vec<(String, String)>> {
+    let object = JsonRow::parse(object).ok()?;
+    let members = object.members();
+    Some(
+        members
+            // A row of JSON Lines is one line; a string has no line feed as it stands.
+            .map(|(key, raw)| (key.into_owned(), raw.replace(['\n', '\r'], " ")))
+            .collect(),
+    )
+}
+
+/// The spans of an object of lists, each of which has one value for each span.
+fn of_lists(lists: &[(String, String)]) -> Option<Vec<Span>> {
+    let lists: Vec<(&String, Vec<&RawValue>)> = lists
+        .iter()
+        .map(|(key, raw)| Some((key, serde_json::from_str(raw).ok()?)))
+        .collect::<Option<_>>()?;
+    let spans = lists.first()?.1.len();
+    if lists.iter().any(|(_, list)| list.len() != spans) {
+        return None;
+    }
+    let has = |name: &str| lists.iter().any(|(key, _)| *key == name);
+    if ![START, END, LABEL].into_iter().all(has) {
+        return None;
+    }
+    let members = |at: usize| {
+        let members = lists.iter();
+        members.map(move |(key, list)| ((*key).clone(), list[at].get().to_owned()))
+    };
+    (0..spans)
+        .map(|at| Span::of(at, members(at).collect()))
+        .collect()
+}
+
 /// The spans where they stand now; those of which nothing is left are left out.
 pub(super) fn moved(spans: &[Span], original: &str, edited: &Edited) -> Vec<Span> {
     let place = |span: &Span| {
@@ -73,82 +165,305 @@ pub(super) fn moved(spans: &[Span], original: &str, edited: &Edited) -> Vec<Span
         Some(Span {
             start: start as u64,
             end: end as u64,
-            label: span.label.clone(),
+            ..span.clone()
         })
     };
     spans.iter().filter_map(place).collect()
 }
 
-fn fields() -> Fields {
-    Fields::from(vec![
-        Field::new("start", DataType::UInt64, true),
-        Field::new("end", DataType::UInt64, true),
-        Field::new("label", DataType::Utf8, true),
-    ])
+/// The column of spans as it is written.
+#[derive(Clone, Debug)]
+pub(super) struct SpanColumn {
+    pub(super) name: String,
+    form: Form,
 }
 
-/// The column of this name.
-pub(super) fn field(name: &str) -> Field {
-    let item = Field::new("item", DataType::Struct(fields()), true);
-    Field::new(name, DataType::List(Arc::new(item)), true)
+#[derive(Clone, Debug)]
+enum Form {
+    /// JSON, each object with its members as they were.
+    Json,
+    /// Lists of structs, with other members as JSON in one field.
+    Structs,
+    /// Lists of structs, with the other fields of the input's.
+    Typed(Fields),
 }
 
-/// The column's values; null in bad rows.
-pub(super) fn array(rows: &[Option<Vec<Span>>]) -> ArrayRef {
-    let mut lists = ListBuilder::new(StructBuilder::from_fields(fields(), rows.len()));
-    for row in rows {
-        let values = lists.values();
-        for span in row.iter().flatten() {
-            // The fields are the three above.
-            if let Some(start) = values.field_builder::<UInt64Builder>(0) {
-                start.append_value(span.start);
-            }
-            if let Some(end) = values.field_builder::<UInt64Builder>(1) {
-                end.append_value(span.end);
-            }
-            if let Some(label) = values.field_builder::<StringBuilder>(2) {
-                label.append_option(span.label.as_ref());
-            }
-            values.append(true);
+/// How the output has values that are lists of structs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nested {
+    AsJson,
+    AsTypes,
+}
+
+impl SpanColumn {
+    /// Of an input's column of this name and type.
+    pub(super) fn new(input: &Field, nested: Nested) -> Self {
+        let form = match (others(input.data_type()), nested) {
+            (Some(fields), _) => Form::Typed(fields),
+            (None, Nested::AsJson) => Form::Json,
+            (None, Nested::AsTypes) => Form::Structs,
+        };
+        Self {
+            name: input.name().clone(),
+            form,
         }
-        lists.append(row.is_some());
     }
-    Arc::new(lists.finish())
+
+    /// Name and type.
+    pub(super) fn field(&self) -> Field {
+        if let Form::Json = self.form {
+            return data::json_field(&self.name);
+        }
+        let item = Field::new("item", DataType::Struct(self.fields()), true);
+        Field::new(&self.name, DataType::List(Arc::new(item)), true)
+    }
+
+    fn fields(&self) -> Fields {
+        let others: Vec<Field> = match &self.form {
+            Form::Json => Vec::new(),
+            Form::Structs => vec![Field::new(OTHER, DataType::Utf8, true)],
+            // Like the fields beside them.
+            Form::Typed(others) => others
+                .iter()
+                .map(|field| field.as_ref().clone().with_nullable(true))
+                .collect(),
+        };
+        let own = [
+            Field::new(START, DataType::UInt64, true),
+            Field::new(END, DataType::UInt64, true),
+            Field::new(LABEL, DataType::Utf8, true),
+        ];
+        own.into_iter().chain(others).collect()
+    }
+
+    /// The column's values, each with its row of the input's column `from`; null in bad rows.
+    pub(super) fn array(
+        &self,
+        rows: &[(usize, Option<Vec<Span>>)],
+        from: Option<&ArrayRef>,
+    ) -> Result<ArrayRef, ArrowError> {
+        match (&self.form, from) {
+            (Form::Json, _) => Ok(json(rows)),
+            (Form::Structs, _) => Ok(self.structs(rows)),
+            (Form::Typed(others), Some(from)) => self.typed(rows, others, from),
+            (Form::Typed(_), None) => Err(ArrowError::SchemaError(format!(
+                "`{}` is not there",
+                self.name
+            ))),
+        }
+    }
+
+    fn structs(&self, rows: &[(usize, Option<Vec<Span>>)]) -> ArrayRef {
+        let mut lists = ListBuilder::new(StructBuilder::from_fields(self.fields(), rows.len()));
+        for (_, row) in rows {
+            let values = lists.values();
+            for span in row.iter().flatten() {
+                for (at, place) in [span.start, span.end].into_iter().enumerate() {
+                    if let Some(places) = values.field_builder::<UInt64Builder>(at) {
+                        places.append_value(place);
+                    }
+                }
+                for (at, text) in [(2, span.label()), (3, span.other())] {
+                    if let Some(texts) = values.field_builder::<StringBuilder>(at) {
+                        texts.append_option(text);
+                    }
+                }
+                values.append(true);
+            }
+            lists.append(row.is_some());
+        }
+        Arc::new(lists.finish())
+    }
+
+    fn typed(
+        &self,
+        rows: &[(usize, Option<Vec<Span>>)],
+        others: &Fields,
+        from: &ArrayRef,
+    ) -> Result<ArrayRef, ArrowError> {
+        let all = || {
+            rows.iter().flat_map(|(row, spans)| {
+                let spans = spans.iter().flatten();
+                spans.map(move |span| (*row, span))
+            })
+        };
+        let places = |of: fn(&Span) -> u64| -> ArrayRef {
+            Arc::new(all().map(|(_, span)| of(span)).collect::<UInt64Array>())
+        };
+        let labels: StringArray = all().map(|(_, span)| span.label()).collect();
+        let mut columns = vec![
+            places(|span| span.start),
+            places(|span| span.end),
+            Arc::new(labels),
+        ];
+        for field in others {
+            let values = Values::of(from, field.name()).ok_or_else(|| {
+                ArrowError::SchemaError(format!("the spans have lost `{}`", field.name()))
+            })?;
+            let indices: UInt64Array = all()
+                .map(|(row, span)| (values.first(row) + span.at) as u64)
+                .collect();
+            columns.push(take(&values.of_all, &indices, None)?);
+        }
+        let structs = StructArray::try_new(self.fields(), columns, None)?;
+        let lengths = rows
+            .iter()
+            .map(|(_, spans)| spans.as_ref().map_or(0, Vec::len));
+        let present: NullBuffer = rows.iter().map(|(_, spans)| spans.is_some()).collect();
+        let item = Field::new("item", DataType::Struct(self.fields()), true);
+        let lists = ListArray::try_new(
+            Arc::new(item),
+            OffsetBuffer::from_lengths(lengths),
+            Arc::new(structs),
+            Some(present),
+        )?;
+        Ok(Arc::new(lists))
+    }
+}
+
+fn json(rows: &[(usize, Option<Vec<Span>>)]) -> ArrayRef {
+    let cell = |(_, spans): &(usize, Option<Vec<Span>>)| {
+        let mut out = String::from("[");
+        for (at, span) in spans.as_ref()?.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            span.write(&mut out);
+        }
+        out.push(']');
+        Some(out)
+    };
+    Arc::new(rows.iter().map(cell).collect::<StringArray>())
+}
+
+/// The fields beside places and label of spans that are structs; none where they are something else.
+fn others(spans: &DataType) -> Option<Fields> {
+    let fields = match (list_of(spans), spans) {
+        (Some(DataType::Struct(fields)), _) => fields,
+        (None, DataType::Struct(fields))
+            if fields.iter().all(|f| list_of(f.data_type()).is_some()) =>
+        {
+            fields
+        }
+        _ => return None,
+    };
+    let is_other = |name: &String| ![START, END, LABEL].contains(&name.as_str());
+    let others = fields.iter().filter(|field| is_other(field.name()));
+    let of_one = |field: &Field| {
+        let kind = list_of(field.data_type()).filter(|_| list_of(spans).is_none());
+        field
+            .clone()
+            .with_data_type(kind.unwrap_or(field.data_type()).clone())
+    };
+    Some(others.map(|field| of_one(field)).collect())
+}
+
+/// What a list has.
+fn list_of(kind: &DataType) -> Option<&DataType> {
+    match kind {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            Some(item.data_type())
+        }
+        _ => None,
+    }
+}
+
+/// A field's values of all spans of a column, one row after the other.
+struct Values<'a> {
+    list: &'a dyn Array,
+    of_all: ArrayRef,
+}
+
+impl<'a> Values<'a> {
+    fn of(spans: &'a ArrayRef, name: &str) -> Option<Self> {
+        match spans.as_struct_opt() {
+            Some(lists) => {
+                let list = lists.column_by_name(name)?;
+                Some(Self {
+                    list,
+                    of_all: values(list)?,
+                })
+            }
+            None => Some(Self {
+                list: spans,
+                of_all: values(spans)?
+                    .as_struct_opt()?
+                    .column_by_name(name)?
+                    .clone(),
+            }),
+        }
+    }
+
+    /// Where those of a row begin.
+    fn first(&self, row: usize) -> usize {
+        match self.list.data_type() {
+            DataType::LargeList(_) => self.list.as_list::<i64>().value_offsets()[row] as usize,
+            DataType::FixedSizeList(..) => {
+                self.list.as_fixed_size_list().value_offset(row) as usize
+            }
+            _ => self.list.as_list::<i32>().value_offsets()[row] as usize,
+        }
+    }
+}
+
+fn values(list: &dyn Array) -> Option<ArrayRef> {
+    match list.data_type() {
+        DataType::List(_) => Some(list.as_list::<i32>().values().clone()),
+        DataType::LargeList(_) => Some(list.as_list::<i64>().values().clone()),
+        DataType::FixedSizeList(..) => Some(list.as_fixed_size_list().values().clone()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::builder::Float64Builder;
+
     use super::*;
 
-    fn span(start: u64, end: u64, label: &str) -> Span {
-        Span {
-            start,
-            end,
-            label: Some(label.to_owned()),
-        }
+    fn span(at: usize, members: &[(&str, &str)]) -> Span {
+        let owned = members
+            .iter()
+            .map(|(key, raw)| ((*key).to_owned(), (*raw).to_owned()));
+        Span::of(at, owned.collect()).unwrap()
     }
 
     /// Labels would be lost without a word, or a text be read beyond its end.
     #[test]
     fn both_forms_are_read_and_others_refused() {
-        let both = vec![span(0, 2, "A"), span(3, 5, "B")];
+        let first = span(0, &[("start", "0"), ("end", "2"), ("label", "\"A\"")]);
+        let second = span(1, &[("start", "3"), ("end", "5"), ("label", "\"B\"")]);
+        let scored = span(
+            1,
+            &[
+                ("label", "\"B\""),
+                ("start", "3"),
+                ("end", "5"),
+                ("score", "1.10"),
+            ],
+        );
         for (cell, expected) in [
             (None, Some(vec![])),
             (Some(""), Some(vec![])),
             (Some("[]"), Some(vec![])),
             (
                 Some(
-                    r#"[{"start":0,"end":2,"label":"A"},{"label":"B","start":3,"end":5,"score":1}]"#,
+                    r#"[{"start":0,"end":2,"label":"A"},{"label":"B","start":3,"end":5,"score":1.10}]"#,
                 ),
-                Some(both.clone()),
+                Some(vec![first.clone(), scored]),
             ),
             (
                 Some(r#"{"start":[0,3],"end":[2,5],"label":["A","B"]}"#),
-                Some(both),
+                Some(vec![first, second]),
             ),
             (Some(r#"{"start":[0,3],"end":[2],"label":["A","B"]}"#), None),
+            (
+                Some(r#"{"start":[0],"end":[2],"label":["A"],"score":[]}"#),
+                None,
+            ),
             (Some(r#"[{"start":3,"end":2,"label":"A"}]"#), None),
             (Some(r#"[{"start":0,"end":6,"label":"A"}]"#), None),
+            (Some(r#"[{"start":0,"end":2,"label":7}]"#), None),
             (Some(r#"[{"start":-1,"end":6,"label":"A"}]"#), None),
             (Some("PER"), None),
         ] {
@@ -156,12 +471,76 @@ mod tests {
         }
     }
 
-    /// A reader would find other columns than the header says.
+    /// A reader would find other columns than the header says, or no scores.
     #[test]
-    fn the_array_has_the_columns_type() {
-        let rows = [Some(vec![span(0, 2, "A")]), None, Some(vec![])];
-        let array = array(&rows);
-        assert_eq!(array.data_type(), field("s").data_type());
-        assert_eq!((array.len(), array.null_count()), (3, 1));
+    fn the_array_has_the_columns_type_and_what_else_spans_have() {
+        let text = Field::new("s", DataType::Utf8, true);
+        let spans = read(Some(r#"[{"start":0,"end":2,"label":"A","score":1.10}]"#), 5).unwrap();
+        let rows = [(0, Some(spans)), (1, None), (2, Some(vec![]))];
+        for nested in [Nested::AsJson, Nested::AsTypes] {
+            let column = SpanColumn::new(&text, nested);
+            let array = column.array(&rows, None).unwrap();
+            assert_eq!(array.data_type(), column.field().data_type());
+            assert_eq!((array.len(), array.null_count()), (3, 1));
+            let found = match nested {
+                Nested::AsJson => array.as_string::<i32>().value(0).to_owned(),
+                Nested::AsTypes => {
+                    let structs = array.as_list::<i32>().value(0);
+                    let other = structs.as_struct().column_by_name(OTHER).unwrap();
+                    other.as_string::<i32>().value(0).to_owned()
+                }
+            };
+            assert!(found.contains(r#""score":1.10"#), "{found}");
+        }
+    }
+
+    /// A score would go to another span, or lose its type.
+    #[test]
+    fn typed_fields_follow_their_spans() {
+        let scores = |rows: &[&[f64]]| {
+            let mut lists = ListBuilder::new(Float64Builder::new());
+            for row in rows {
+                lists.values().append_slice(row);
+                lists.append(true);
+            }
+            lists.finish()
+        };
+        let scores = scores(&[&[0.5], &[1.5, 2.5, 3.5]]);
+        let score = |kind: &DataType| Field::new("score", kind.clone(), true);
+        // Lists of structs, and a struct of lists.
+        let structs = StructArray::from(vec![(
+            Arc::new(score(&DataType::Float64)),
+            scores.values().clone(),
+        )]);
+        let item = Field::new("item", structs.data_type().clone(), true);
+        let of_structs = ListArray::new(
+            Arc::new(item),
+            scores.offsets().clone(),
+            Arc::new(structs),
+            None,
+        );
+        let lists: ArrayRef = Arc::new(scores.clone());
+        let of_lists = StructArray::from(vec![(Arc::new(score(scores.data_type())), lists)]);
+        let arrays: [ArrayRef; 2] = [Arc::new(of_structs), Arc::new(of_lists)];
+        for from in arrays {
+            // Without its first row, as a slice has it.
+            let from = from.slice(1, 1);
+            let input = Field::new("s", from.data_type().clone(), true);
+            let column = SpanColumn::new(&input, Nested::AsJson);
+            let last = span(2, &[("start", "0"), ("end", "1")]);
+            let first = span(0, &[("start", "1"), ("end", "2")]);
+            let rows = [
+                (0, Some(vec![last.clone(), first])),
+                (0, None),
+                (0, Some(vec![last])),
+            ];
+            let array = column.array(&rows, Some(&from)).unwrap();
+            assert_eq!(array.data_type(), column.field().data_type());
+            assert_eq!((array.len(), array.null_count()), (3, 1));
+            let all = array.as_list::<i32>().values().clone();
+            let found = all.as_struct().column_by_name("score").unwrap().clone();
+            let expected: ArrayRef = Arc::new(arrow_array::Float64Array::from(vec![3.5, 1.5, 3.5]));
+            assert_eq!(&found, &expected);
+        }
     }
 }

@@ -4,9 +4,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
-use data::{Block, Chunk, Filled, Lengths, PlainText, Source, block_rows};
+use data::{Block, Chunk, Filled, InputSpec, Lengths, PlainText, block_rows};
 use text::characters::CharacterSet;
 
+use super::chunks::Chunks;
+use super::clock::{Clock, Stage};
 use super::ordered::{self, Stopped};
 use crate::interrupt::Interrupt;
 
@@ -90,14 +92,17 @@ fn add(text: &str, characters: &mut CharacterSet) {
     }
 }
 
-/// Looks at the rows of any source; bad ones do not count.
+/// Looks at the rows of any input; bad ones do not count.
 pub(super) fn rows(
-    mut source: Source,
+    input: InputSpec,
     threads: usize,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Looked> {
+    let mut chunks = Chunks::opening(input);
+    // The whole look is on the clock.
+    let unseen = Clock::default();
     let next = |chunk: &mut Option<Chunk>| {
-        *chunk = source.next().transpose()?;
+        *chunk = chunks.next(interrupt, &unseen, Stage::Survey)?;
         Ok(chunk.is_some())
     };
     let work = |chunk: &mut Option<Chunk>, survey: &mut Survey| {

@@ -55,17 +55,36 @@ impl Tokens {
         }
     }
 
+    /// Refuses a width that leaves no room beside the tokens that are put around every text.
+    pub(super) fn check_width(&self, width: usize) -> anyhow::Result<()> {
+        let around = match self {
+            Tokens::Characters(vocabulary) => vocabulary.special().around(),
+            Tokens::Model(model) => {
+                let empty = model.tokenizer.encode(&Input::from(""), &encode(None))?;
+                empty.ids.len()
+            }
+        };
+        if width <= around {
+            bail!(
+                "--width is {width}, and the tokens around every text are {around} alone: say --width {} or more",
+                around + 1
+            );
+        }
+        Ok(())
+    }
+
     /// Whatever changes the ids changes this.
     pub(super) fn fingerprint(&self) -> String {
         match self {
             Tokens::Characters(vocabulary) => {
-                blake3::hash(vocabulary.to_json().as_bytes()).to_hex()[..32].to_owned()
+                let hash = blake3::hash(vocabulary.to_json().as_bytes()).to_hex();
+                data::short_hash(&hash).to_owned()
             }
             Tokens::Model(model) => {
                 let hash = blake3::Hash::from(model.tokenizer.fingerprint()).to_hex();
                 format!(
                     "{} {:?} {}",
-                    &hash[..32],
+                    data::short_hash(&hash),
                     model.letter_case,
                     model.tokenizer.limits().max_tokens
                 )
@@ -154,13 +173,6 @@ impl ModelTokens {
             tokenizer: Tokenizer::from_file(path, limits)?,
             letter_case: LetterCase::Kept,
         })
-    }
-
-    /// Whether a row of this width holds what the model puts around every text.
-    pub(super) fn check_width(&self, width: usize) -> anyhow::Result<()> {
-        let how = encode(Some(width));
-        self.tokenizer.encode(&Input::from("a"), &how)?;
-        Ok(())
     }
 
     fn ids(&self, text: &str, width: Option<usize>) -> Result<(Vec<u32>, Cut), NoTokens> {

@@ -76,7 +76,7 @@ impl FileJob {
         let limits = ShardLimits::of(spec);
         let layout = Layout {
             format: sink.format().to_string(),
-            columns: sink.describe(&spec.carried),
+            columns: sink.describe(),
             rows_per_shard: limits.rows,
             shard_bytes: limits.bytes,
         };

@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 
 pub use array_job::{ArrayBegun, ArrayJob, ArraySpec};
 pub use npy::Element;
-pub use spec::{Companion, INPUT_FINGERPRINT, JobSpec, JobSummary, Output, Restart};
+pub use spec::{Companion, INPUT_FINGERPRINT, JobSpec, JobSummary, Output, Restart, short_hash};
 
 use crate::chunk::Chunk;
 use crate::sink::{AnswerColumns, Sink};

@@ -14,6 +14,13 @@ use crate::chunk::CarriedColumns;
 /// A job without it reads something that cannot be read twice, and cannot be continued.
 pub const INPUT_FINGERPRINT: &str = "input";
 
+/// The first 128 bits of a hash in hex: enough to tell anything apart, and a message can be read. What is shorter
+/// stays as it is.
+#[must_use]
+pub fn short_hash(hash: &str) -> &str {
+    hash.get(..32).unwrap_or(hash)
+}
+
 /// A job to begin or to continue.
 #[derive(Clone, Debug)]
 pub struct JobSpec {
@@ -21,7 +28,8 @@ pub struct JobSpec {
     pub output: Output,
     /// Name and type of each answer. An embedding is a fixed-size list of f32 or f16.
     pub answer_fields: Vec<Field>,
-    /// The columns that pass through: [`Source::carried`](crate::Source::carried).
+    /// The columns that pass through: [`Source::carried`](crate::Source::carried). One of texts that is called
+    /// [`error`](crate::ERROR_COLUMN) goes into the job's own.
     pub carried: CarriedColumns,
     /// Everything that determines the output: model, tokenizer, options,
     /// [input](INPUT_FINGERPRINT). Where one differs, an unfinished job is not continued, and the

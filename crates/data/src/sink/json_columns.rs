@@ -14,6 +14,7 @@ use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder, StringB
 use crate::chunk::{CarriedColumns, Chunk};
 use crate::json_row::{JsonRow, decode};
 use crate::row::RowError;
+use crate::sink::ERROR_COLUMN;
 use crate::survey::{JsonKind, exact_float};
 
 /// How strict the output's format is about JSON columns.
@@ -88,6 +89,10 @@ impl JsonColumns {
 
     /// The whole value stands in the message, however long: it stands nowhere else.
     fn misfit(&self, name: &str, raw: &str) -> Option<(&'static str, String)> {
+        // An earlier job's error goes into the new one's column.
+        if name == ERROR_COLUMN && (raw == "null" || decode(raw).is_some()) {
+            return None;
+        }
         if self.is_taken(name) {
             let words =
                 format!("the input's `{name}` gives way to the answer of that name; it was {raw}");

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::ops::Range;
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field};
 
 pub(crate) use arrow::{
@@ -26,7 +26,9 @@ pub(crate) use text::packed;
 
 use crate::chunk::{Carried, CarriedColumns, Chunk};
 use crate::error::list_names;
+use crate::json_row::{JsonRow, decode};
 use crate::row::RowError;
+use crate::survey::JsonKind;
 use crate::{DataError, Format, SinkFormat};
 use arrow::ArrowSink;
 use json_columns::{JsonColumns, Needs};
@@ -35,6 +37,22 @@ use text::TextSink;
 
 /// Name of the column that tells what is wrong with a row.
 pub const ERROR_COLUMN: &str = "error";
+
+/// The key and the name under which Arrow knows columns of JSON.
+const EXTENSION: (&str, &str) = ("ARROW:extension:name", "arrow.json");
+
+/// A column of strings that are JSON: where JSON Lines are written, they are written as they are.
+#[must_use]
+pub fn json_field(name: &str) -> Field {
+    let mark = [EXTENSION].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Field::new(name, DataType::Utf8, true).with_metadata(mark.into())
+}
+
+/// Whether the column is one of [`json_field`].
+fn is_json(field: &Field) -> bool {
+    let mark = field.metadata().get(EXTENSION.0);
+    *field.data_type() == DataType::Utf8 && mark.is_some_and(|name| name == EXTENSION.1)
+}
 
 /// What the model has to say about the rows of a chunk.
 #[derive(Clone, Debug)]
@@ -48,7 +66,8 @@ pub struct AnswerColumns {
 
 /// A chunk and answers that fit each other and the job.
 pub(crate) struct Accepted<'a> {
-    chunk: &'a Chunk,
+    /// The columns that pass through.
+    carried: Cow<'a, Carried>,
     answers: &'a AnswerColumns,
     /// What the error column says of each row.
     errors: Vec<Option<String>>,
@@ -86,7 +105,10 @@ pub(crate) enum RowsBody {
 /// Encodes rows; knows the output's columns.
 pub(crate) struct Sink {
     format: SinkFormat,
-    carried: usize,
+    /// The columns that pass through.
+    carried: CarriedColumns,
+    /// Whether the input has a column of errors besides, which goes into the output's.
+    has_errors: bool,
     answers: Vec<Field>,
     json: Option<JsonColumns>,
     encoder: Encoder,
@@ -112,21 +134,27 @@ impl Sink {
             .collect();
         let mut taken: Vec<String> = answers.iter().map(|field| field.name().clone()).collect();
         taken.push(ERROR_COLUMN.to_owned());
-        refuse_collisions(carried, &taken)?;
+        let has_errors = has_errors(carried);
+        let carried = match has_errors {
+            true => carried.without(ERROR_COLUMN),
+            false => carried.clone(),
+        };
+        refuse_collisions(&carried, &taken)?;
         let needs = match format.format() {
             Format::Parquet | Format::Arrow => Needs::Types,
             Format::Csv | Format::Tsv => Needs::Names,
             Format::Jsonl | Format::Lines => Needs::Nothing,
         };
         let encoder = match format.format() {
-            Format::Parquet => Encoder::Parquet(Box::new(ParquetSink::new(carried, &answers)?)),
-            Format::Arrow => Encoder::Arrow(Box::new(ArrowSink::new(carried, &answers))),
-            _ => Encoder::Text(TextSink::new(format, carried, &answers)),
+            Format::Parquet => Encoder::Parquet(Box::new(ParquetSink::new(&carried, &answers)?)),
+            Format::Arrow => Encoder::Arrow(Box::new(ArrowSink::new(&carried, &answers))),
+            _ => Encoder::Text(TextSink::new(format, &carried, &answers)),
         };
-        let json = JsonColumns::new(carried, taken, needs);
+        let json = JsonColumns::new(&carried, taken, needs);
         Ok(Sink {
             format,
-            carried: carried.fields().len(),
+            carried,
+            has_errors,
             answers,
             json,
             encoder,
@@ -138,8 +166,8 @@ impl Sink {
     }
 
     /// The columns of the output and their types, in words: part of what makes a job the same job.
-    pub(crate) fn describe(&self, carried: &CarriedColumns) -> Vec<String> {
-        let fields = carried.fields().iter().chain(&self.answers);
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let fields = self.carried.fields().iter().chain(&self.answers);
         fields
             .map(|field| format!("{} {}", field.name(), field.data_type()))
             .collect()
@@ -156,12 +184,16 @@ impl Sink {
             (Some(json), Carried::Json(rows)) => json.misfits(chunk, rows),
             _ => Vec::new(),
         };
+        let (carried, earlier) = self.without_errors(&chunk.carried);
         let error = |at| row_error(chunk, answers, misfits.get(at).and_then(Option::as_ref), at);
         let errors = (0..chunk.len())
-            .map(|at| error(at).map(|error| error.to_string()))
+            .map(|at| {
+                let new = error(at).map(|error| error.to_string());
+                with_earlier(new, earlier.get(at).and_then(Option::as_deref))
+            })
             .collect();
         Ok(Accepted {
-            chunk,
+            carried,
             answers,
             errors,
         })
@@ -231,6 +263,37 @@ impl Sink {
         }
     }
 
+    /// What passes through, and what an input's column of errors says of each row; nothing where it says
+    /// nothing.
+    fn without_errors<'a>(
+        &self,
+        carried: &'a Carried,
+    ) -> (Cow<'a, Carried>, Vec<Option<Cow<'a, str>>>) {
+        match carried {
+            Carried::Json(rows) => {
+                let said = |row: &'a Option<JsonRow>| decode(row.as_ref()?.get(ERROR_COLUMN)?);
+                let errors = rows.iter().map(said);
+                // That key gives way where the row is written.
+                (Cow::Borrowed(carried), errors.collect())
+            }
+            Carried::Table(batch) if self.has_errors => {
+                let mut batch = batch.clone();
+                let Some((at, _)) = batch.schema_ref().column_with_name(ERROR_COLUMN) else {
+                    return (Cow::Borrowed(carried), Vec::new());
+                };
+                let column = batch.remove_column(at);
+                let errors = (0..column.len()).map(|row| {
+                    let mut text = Vec::new();
+                    cells::write_text(&column, row, &mut text);
+                    String::from_utf8(text).ok().map(Cow::Owned)
+                });
+                let errors = errors.collect();
+                (Cow::Owned(Carried::Table(batch)), errors)
+            }
+            Carried::Table(_) => (Cow::Borrowed(carried), Vec::new()),
+        }
+    }
+
     fn check(&self, chunk: &Chunk, answers: &AnswerColumns) -> Result<(), DataError> {
         let refuse = |reason: String| Err(DataError::Answers { reason });
         let rows = chunk.len();
@@ -265,9 +328,9 @@ impl Sink {
             return refuse(format!("{carried} rows pass through beside {rows} rows"));
         }
         if let Carried::Table(batch) = &chunk.carried
-            && batch.num_columns() != self.carried
+            && batch.num_columns() != self.carried.fields().len() + usize::from(self.has_errors)
         {
-            let (given, expected) = (batch.num_columns(), self.carried);
+            let (given, expected) = (batch.num_columns(), self.carried.fields().len());
             return refuse(format!(
                 "{given} columns pass through where the job has {expected}"
             ));
@@ -301,6 +364,30 @@ fn row_error<'a>(
             message: format!("{}; besides, {misfit}", error.message),
         })),
         (error, misfit) => error.or(misfit).map(Cow::Borrowed),
+    }
+}
+
+/// The new error with what an earlier job said of the row.
+fn with_earlier(new: Option<String>, earlier: Option<&str>) -> Option<String> {
+    match (new, earlier.filter(|earlier| !earlier.is_empty())) {
+        (Some(new), Some(earlier)) => Some(format!("{new}; before: {earlier}")),
+        (new, earlier) => new.or(earlier.map(str::to_owned)),
+    }
+}
+
+/// Whether the input has a column of errors as outputs have it: texts. A column of that name with other
+/// values is something else, and no place is left for it.
+fn has_errors(carried: &CarriedColumns) -> bool {
+    let fields = carried.fields();
+    let Some(at) = fields.iter().position(|f| f.name() == ERROR_COLUMN) else {
+        return false;
+    };
+    match carried.kinds().and_then(|kinds| kinds.get(at)) {
+        Some(kind) => matches!(kind, JsonKind::Null | JsonKind::Text | JsonKind::Texts),
+        None => matches!(
+            fields[at].data_type(),
+            DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+        ),
     }
 }
 

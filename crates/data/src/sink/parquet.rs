@@ -90,7 +90,7 @@ pub(crate) fn record_batch(
     columns: Option<&JsonColumns>,
 ) -> Result<RecordBatch, DataError> {
     let cut = |array: &ArrayRef| array.slice(range.start, range.len());
-    let mut arrays: Vec<ArrayRef> = match (&accepted.chunk.carried, columns) {
+    let mut arrays: Vec<ArrayRef> = match (accepted.carried.as_ref(), columns) {
         (Carried::Table(batch), _) => batch.columns().iter().map(cut).collect(),
         (Carried::Json(rows), Some(columns)) => columns.arrays(&rows[range.clone()]),
         (Carried::Json(_), None) => Vec::new(),

@@ -3,14 +3,15 @@
 use std::io::{self, Write};
 use std::ops::Range;
 
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, RecordBatch};
 use arrow_schema::Field;
 
 use crate::chunk::{Carried, CarriedColumns};
 use crate::json_row::JsonRow;
 use crate::sink::cells::{json, write_json, write_text};
 use crate::sink::json_columns::{JsonColumns, cell_text};
-use crate::sink::{Accepted, ERROR_COLUMN, RowsBody};
+use crate::sink::{Accepted, ERROR_COLUMN, RowsBody, is_json};
 use crate::{Compression, DataError, Format, SinkFormat};
 
 /// Encodes rows as lines of text.
@@ -92,12 +93,18 @@ impl TextSink {
         let mut ends = Vec::with_capacity(range.len());
         for at in range {
             let mut object = Object::open(&mut bytes);
-            match &accepted.chunk.carried {
+            match accepted.carried.as_ref() {
                 Carried::Table(batch) => self.put_columns(batch, at, &mut object),
                 Carried::Json(rows) => put_members(rows[at].as_ref(), columns, &mut object),
             }
-            for (key, (_, array)) in self.answer_keys.iter().zip(&accepted.answers.columns) {
-                write_json(array, at, object.member(key));
+            for (key, (field, array)) in self.answer_keys.iter().zip(&accepted.answers.columns) {
+                let out = object.member(key);
+                match array.as_string_opt::<i32>() {
+                    Some(texts) if is_json(field) && texts.is_valid(at) => {
+                        out.extend_from_slice(texts.value(at).as_bytes());
+                    }
+                    _ => write_json(array, at, out),
+                }
             }
             if let Some(error) = &accepted.errors[at] {
                 json(error, object.member(&self.error_key));
@@ -183,7 +190,7 @@ fn delimited_rows(
             fill(&mut cell);
             writer.write_field(&cell)
         };
-        match (&accepted.chunk.carried, columns) {
+        match (accepted.carried.as_ref(), columns) {
             (Carried::Table(batch), _) => {
                 for array in batch.columns() {
                     put(&mut |out| write_text(array, at, out))?;

@@ -142,8 +142,11 @@ pub(crate) fn agree_on_format(
 
 /// A hash of the contents of all files in their order, or `None` where one cannot be read twice.
 ///
-/// Names do not count: moved files are the same input.
-pub(crate) fn fingerprint(files: &[InputFile]) -> Result<Option<String>, DataError> {
+/// Names do not count: moved files are the same input. `stop` is asked after each MiB.
+pub(crate) fn fingerprint(
+    files: &[InputFile],
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<String>, DataError> {
     let mut whole = blake3::Hasher::new();
     let mut block = vec![0; 1 << 20];
     for file in files {
@@ -159,6 +162,9 @@ pub(crate) fn fingerprint(files: &[InputFile]) -> Result<Option<String>, DataErr
                 break;
             }
             hasher.update(&block[..read]);
+            if stop() {
+                return Err(DataError::Stopped);
+            }
         }
         // Each file's own hash goes in, so that moving bytes from one file to the next shows.
         whole.update(hasher.finalize().as_bytes());
@@ -232,11 +238,31 @@ mod tests {
         let moved = [write(root, "d", "one\n"), write(root, "e", "two\nthree\n")];
         let of = |paths: &[&PathBuf]| {
             let paths: Vec<PathBuf> = paths.iter().map(|p| (*p).clone()).collect();
-            fingerprint(&expand(&paths).unwrap()).unwrap().unwrap()
+            fingerprint(&expand(&paths).unwrap(), &|| false)
+                .unwrap()
+                .unwrap()
         };
         assert_eq!(of(&[&a, &b]), of(&[&copy, &b]));
         assert_ne!(of(&[&a, &b]), of(&[&b, &a]));
         assert_ne!(of(&[&a, &b]), of(&[&moved[0], &moved[1]]));
-        assert_eq!(fingerprint(&expand(&["-".into()]).unwrap()), Ok(None));
+        let stdin = expand(&["-".into()]).unwrap();
+        assert_eq!(fingerprint(&stdin, &|| false), Ok(None));
+    }
+
+    /// Ctrl-C would wait until terabytes are hashed.
+    #[test]
+    fn hashing_stops_when_it_is_asked_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        // A hole, which takes no space.
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let asked = std::cell::Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() == 3
+        };
+        let files = expand(&[path]).unwrap();
+        assert_eq!(fingerprint(&files, &stop), Err(DataError::Stopped));
+        assert_eq!(asked.get(), 3);
     }
 }

@@ -144,7 +144,9 @@ fn string(place: &Place, row: &JsonRow, name: &str, bytes: Encoding) -> Result<S
         Some(text) if bytes == Encoding::Damaged && text.contains('\u{fffd}') => Err(RowError::at(
             place,
             RowError::INVALID_UTF8,
-            format_args!("`{name}` is not UTF-8; such bytes pass through as U+FFFD"),
+            format_args!(
+                "`{name}` is not UTF-8; convert the input to UTF-8 (such as with iconv) or mend it there"
+            ),
         )),
         Some(text) => Ok(text.into_owned()),
         None => Err(RowError::at(

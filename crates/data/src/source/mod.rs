@@ -150,7 +150,15 @@ impl Source {
     /// # Errors
     /// [`DataError::Open`] where a file cannot be read.
     pub fn fingerprint(&self) -> Result<Option<String>, DataError> {
-        files::fingerprint(&self.files)
+        self.fingerprint_unless(&|| false)
+    }
+
+    /// The same, given up as soon as `stop` says so.
+    ///
+    /// # Errors
+    /// As [`fingerprint`](Self::fingerprint), and [`DataError::Stopped`].
+    pub fn fingerprint_unless(&self, stop: &dyn Fn() -> bool) -> Result<Option<String>, DataError> {
+        files::fingerprint(&self.files, stop)
     }
 
     /// Makes chunks smaller, for programs that know only after opening how much they make of a row: at most

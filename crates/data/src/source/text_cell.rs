@@ -58,7 +58,9 @@ pub(crate) fn not_utf8(place: &Place, name: &str, error: &std::str::Utf8Error) -
     RowError::at(
         place,
         RowError::INVALID_UTF8,
-        format_args!("`{name}` is not UTF-8 at its byte {at}; such bytes pass through as U+FFFD"),
+        format_args!(
+            "`{name}` is not UTF-8 at its byte {at}; convert the input to UTF-8 (such as with iconv) or mend it there"
+        ),
     )
 }
 
@@ -103,7 +105,7 @@ mod tests {
             (
                 Cell::Bytes(b"ab\xff"),
                 "invalid_utf8: row 3 (a.csv line 4): `text` is not UTF-8 at its byte 3; \
-                 such bytes pass through as U+FFFD",
+                 convert the input to UTF-8 (such as with iconv) or mend it there",
             ),
             (
                 Cell::Bytes(b"abcdef"),

@@ -7,7 +7,7 @@ use batchwright_data::{
     JobSpec, Output, Restart, Source,
 };
 
-use crate::support::{Files, answers, begin, input_spec, job_spec, run, run_spec};
+use crate::support::{Files, answers, begin, input_spec, job_spec, read_text, run, run_spec};
 
 const INPUT: &[u8] = b"text,id\na,1\nb,2\nc,3\nd,4\ne,5\nf,6\ng,7\n";
 
@@ -292,20 +292,27 @@ fn names_of_answers_are_not_for_the_input() {
     )
     .unwrap_err();
     let message = error.to_string();
-    assert!(
-        message.contains("columns called `label`, `error`"),
-        "{message}"
-    );
-    assert!(message.contains("--drop label --drop error"), "{message}");
-    let columns = ColumnChoice {
-        drop: vec!["label".into(), "error".into()],
-        ..ColumnChoice::default()
-    };
-    let input = InputSpec {
-        columns,
-        ..input_spec(&[path], 3)
-    };
-    run(&input, &files.path("o.csv")).unwrap();
+    assert!(message.contains("columns called `label`, "), "{message}");
+    assert!(message.contains("--drop label"), "{message}");
+    // An earlier job's error goes on in this one's column, unless it is left out.
+    for (drop, ending, failed) in [(&["label"][..], ",y\n", 1), (&["label", "error"], ",\n", 0)] {
+        let columns = ColumnChoice {
+            drop: drop.iter().map(|name| (*name).to_owned()).collect(),
+            ..ColumnChoice::default()
+        };
+        let input = InputSpec {
+            columns,
+            ..input_spec(std::slice::from_ref(&path), 3)
+        };
+        let output = files.path(&format!("{}.csv", drop.len()));
+        assert_eq!(run(&input, &output).unwrap().failed_rows, failed);
+        let text = read_text(&output);
+        assert!(
+            text.starts_with("text,label,score,embedding,error\n"),
+            "{text}"
+        );
+        assert!(text.ends_with(ending), "{text}");
+    }
 }
 
 /// A file that another program wrote meanwhile would be lost.

@@ -60,12 +60,43 @@ impl Augmenter {
     /// The same, with the way to find clusters chosen from outside.
     pub(super) fn edit_as(&self, reading: Reading, place: Place, text: &str, out: &mut Edited) {
         let key = self.key.at(place);
+        self.decide(reading, key, text, Shuffling::AsDrawn, out);
+        // Shuffling comes first, when nobody knows yet that the other operations have too few places.
+        let is_shuffled = !out.rearranged.pieces.is_empty();
+        if let Some(budget) = &self.budget
+            && budget.is_short(out.scratch.plan.len() + usize::from(is_shuffled))
+            && self.shuffle.is_some()
+            && !is_shuffled
+        {
+            self.decide(reading, key, text, Shuffling::Always, out);
+        }
+        let made = plan::Making {
+            source: match out.rearranged.pieces.is_empty() {
+                true => text,
+                false => &out.rearranged.text,
+            },
+            words: &out.scratch.words,
+            pool: &self.operations.pool,
+        };
+        plan::make(&made, &out.scratch.plan, &mut out.text, &mut out.edits);
+    }
+
+    /// Shuffles the words, if that is to be, and plans all other edits.
+    fn decide(
+        &self,
+        reading: Reading,
+        key: Key,
+        text: &str,
+        shuffling: Shuffling,
+        out: &mut Edited,
+    ) {
         out.clear(text);
         let scratch = &mut out.scratch;
         if !self.protection.is_empty() {
             self.protect(text, reading, scratch);
         }
-        let source = match self.rearrange(key, text, reading, &mut out.rearranged, scratch) {
+        let shuffled = &mut out.rearranged;
+        let source = match self.rearrange(key, text, reading, shuffling, shuffled, scratch) {
             false => text,
             true => out.rearranged.text.as_str(),
         };
@@ -80,12 +111,6 @@ impl Augmenter {
                 scratch.starts = starts;
             }
         }
-        let made = plan::Making {
-            source,
-            words: &scratch.words,
-            pool: &self.operations.pool,
-        };
-        plan::make(&made, &scratch.plan, &mut out.text, &mut out.edits);
     }
 
     fn plan(
@@ -128,12 +153,13 @@ impl Augmenter {
             .find(text, &scratch.words, &mut scratch.protected);
     }
 
-    /// Shuffles the words, if that is drawn; whether they were.
+    /// Shuffles the words, if that is to be; whether they were.
     fn rearrange(
         &self,
         key: Key,
         text: &str,
         reading: Reading,
+        shuffling: Shuffling,
         out: &mut Rearranged,
         scratch: &mut Scratch,
     ) -> bool {
@@ -141,7 +167,7 @@ impl Augmenter {
             return false;
         };
         let mut numbers = key.numbers(Purpose::Detail(Kind::ShuffleWords));
-        if !shuffle.happens(&mut numbers) {
+        if !shuffle.happens(&mut numbers) && shuffling == Shuffling::AsDrawn {
             return false;
         }
         self.split(text, reading, scratch);
@@ -169,6 +195,14 @@ impl Augmenter {
             }
         }
     }
+}
+
+/// Whether words change places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shuffling {
+    AsDrawn,
+    /// Wherever there is another order.
+    Always,
 }
 
 /// How a text's clusters are found.

@@ -35,6 +35,11 @@ impl Budget {
         (!is_open).then_some(budget)
     }
 
+    /// Whether so many edits are too few for a row.
+    pub(crate) fn is_short(&self, edits: usize) -> bool {
+        edits < self.all.min as usize
+    }
+
     /// Brings a row's edits within the bounds. `made` edits, a shuffle, are made already.
     ///
     /// Of too many, each is as likely to go; where there are too few, each place that is free is as

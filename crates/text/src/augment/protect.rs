@@ -16,16 +16,19 @@ pub(crate) struct Protection {
     patterns: Vec<Regex>,
 }
 
+/// A pattern made ready, or what is wrong with it.
+pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
+    Regex::new(pattern).map_err(|error| {
+        format!(
+            "`protect`: the pattern {pattern} is not a regular expression as the regex crate has them: {error}"
+        )
+    })
+}
+
 impl Protection {
     pub(crate) fn new(protect: &recipe::Protect) -> Result<Protection, AugmentError> {
-        let compiled = protect.patterns.iter().map(|pattern| {
-            Regex::new(pattern).map_err(|error| {
-                contradiction(format!(
-                    "`protect`: the pattern {pattern} is not a regular expression as the regex crate has them: \
-                     {error}"
-                ))
-            })
-        });
+        let patterns = protect.patterns.iter();
+        let compiled = patterns.map(|pattern| compile(pattern).map_err(contradiction));
         Ok(Protection {
             words: protect.words.iter().cloned().collect(),
             patterns: compiled.collect::<Result<_, _>>()?,

@@ -3,7 +3,7 @@
 mod parse;
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::AugmentError;
 use super::kind::{Kind, Unit};
@@ -94,11 +94,16 @@ impl Default for Recipe {
 impl Recipe {
     /// Reads a recipe written as TOML. Files that it names are looked for in the current directory.
     pub fn parse(text: &str) -> Result<Recipe, AugmentError> {
-        parse::recipe(text, Path::new(""))
+        parse::recipe(text, Path::new("")).map(|(recipe, _)| recipe)
     }
 
     /// Reads a recipe's file. Files that it names are looked for beside it.
     pub fn read(path: &Path) -> Result<Recipe, AugmentError> {
+        Recipe::read_with_files(path).map(|(recipe, _)| recipe)
+    }
+
+    /// The same, and the files of tables that it names: nobody should write over them.
+    pub fn read_with_files(path: &Path) -> Result<(Recipe, Vec<PathBuf>), AugmentError> {
         let text = std::fs::read_to_string(path).map_err(|error| AugmentError::Unreadable {
             path: path.display().to_string(),
             why: error.to_string(),
@@ -163,6 +168,13 @@ impl Recipe {
         one.map_or(0.0, |one| one.p)
     }
 
+    /// Whether any operation can act: has a chance, and no `max` of 0 above it.
+    #[must_use]
+    pub fn acts(&self) -> bool {
+        let can = |one: &Operation| one.p > 0.0 && one.bounds.max != Some(0);
+        self.bounds.max != Some(0) && self.operations.iter().any(can)
+    }
+
     /// The table of an operation, if it has one.
     pub(crate) fn table(&self, kind: Kind) -> Result<Option<Table>, AugmentError> {
         let one = self.operations.iter().find(|one| one.kind == kind);
@@ -218,62 +230,96 @@ impl Recipe {
 
     /// Whether the parts agree with one another.
     pub(crate) fn checked(self) -> Result<Recipe, AugmentError> {
-        for one in &self.operations {
-            if !(0.0..=1.0).contains(&one.p) {
-                return Err(contradiction(format!(
-                    "`{}`: a chance of {} is not from 0 to 1; write a number such as 0.02",
-                    one.kind, one.p
-                )));
-            }
-            if one.p == 0.0 && one.bounds.min > 0 {
-                return Err(contradiction(format!(
-                    "`{}`: at least {} edits with a chance of 0; give `p` a value above 0 or leave `min` out",
-                    one.kind, one.bounds.min
-                )));
-            }
+        match self.conflict() {
+            None => Ok(self),
+            Some(conflict) => Err(contradiction(conflict.what)),
         }
-        for (unit, words) in [(Unit::Character, "characters"), (Unit::Word, "words")] {
-            let of_unit = self.operations.iter().filter(|one| one.kind.unit() == unit);
-            let sum: f64 = of_unit.map(|one| one.p).sum();
-            // Ten tenths may be more than one by a rounding.
-            if sum > 1.0 + 1e-9 {
-                return Err(contradiction(format!(
-                    "the chances of the operations on {words} add up to {sum:.3}, but one place has at most one \
-                     edit; lower them so that they add up to 1 or less"
-                )));
-            }
-        }
-        self.check_bounds()?;
-        Ok(self)
     }
 
-    fn check_bounds(&self) -> Result<(), AugmentError> {
+    /// What does not agree, if anything does not.
+    fn conflict(&self) -> Option<Conflict> {
+        let mut each = self.operations.iter();
+        each.find_map(Operation::conflict)
+            .or_else(|| self.conflict_of_chances())
+            .or_else(|| self.conflict_of_bounds())
+    }
+
+    fn conflict_of_chances(&self) -> Option<Conflict> {
+        let units = [(Unit::Character, "characters"), (Unit::Word, "words")];
+        units.into_iter().find_map(|(unit, words)| {
+            let of_unit = || self.operations.iter().filter(|one| one.kind.unit() == unit);
+            let sum: f64 = of_unit().map(|one| one.p).sum();
+            // Ten tenths may be more than one by a rounding.
+            if sum <= 1.0 + 1e-9 {
+                return None;
+            }
+            let most = of_unit().max_by(|a, b| a.p.total_cmp(&b.p))?;
+            Some(Conflict {
+                about: most.kind.name(),
+                what: format!(
+                    "the chances of the operations on {words} add up to {sum:.3}, but one place has at most one \
+                     edit; lower them so that they add up to 1 or less"
+                ),
+            })
+        })
+    }
+
+    fn conflict_of_bounds(&self) -> Option<Conflict> {
         let all = self
             .operations
             .iter()
             .map(|one| (one.kind.name(), one.bounds));
-        for (name, bounds) in all.chain([("edits", self.bounds)]) {
+        for (about, bounds) in all.chain([(EDITS, self.bounds)]) {
             if let Some(max) = bounds.max.filter(|max| *max < bounds.min) {
-                return Err(contradiction(format!(
-                    "`{name}`: `min` {} is more than `max` {max}; raise `max` or lower `min`",
+                let what = format!(
+                    "`{about}`: `min` {} is more than `max` {max}; raise `max` or lower `min`",
                     bounds.min
-                )));
+                );
+                return Some(Conflict { about, what });
             }
         }
-        let least: u64 = self
-            .operations
-            .iter()
-            .map(|one| u64::from(one.bounds.min))
-            .sum();
-        if let Some(max) = self.bounds.max.filter(|max| u64::from(*max) < least) {
-            return Err(contradiction(format!(
-                "`edits`: `max` {max} is less than the operations' own `min`, {least} together; raise it or \
+        let own = self.operations.iter().map(|one| u64::from(one.bounds.min));
+        let least: u64 = own.sum();
+        let max = self.bounds.max.filter(|max| u64::from(*max) < least)?;
+        Some(Conflict {
+            about: EDITS,
+            what: format!(
+                "`{EDITS}`: `max` {max} is less than the operations' own `min`, {least} together; raise it or \
                  lower those"
-            )));
-        }
-        Ok(())
+            ),
+        })
     }
 }
+
+impl Operation {
+    fn conflict(&self) -> Option<Conflict> {
+        let about = self.kind.name();
+        let what = if !(0.0..=1.0).contains(&self.p) {
+            format!(
+                "`{about}`: a chance of {} is not from 0 to 1; write a number such as 0.02",
+                self.p
+            )
+        } else if self.p == 0.0 && self.bounds.min > 0 {
+            format!(
+                "`{about}`: at least {} edits with a chance of 0; give `p` a value above 0 or leave `min` out",
+                self.bounds.min
+            )
+        } else {
+            return None;
+        };
+        Some(Conflict { about, what })
+    }
+}
+
+/// Parts of a recipe that do not agree.
+struct Conflict {
+    /// The key at the recipe's top that it is about.
+    about: &'static str,
+    what: String,
+}
+
+/// The key of the bounds of a row.
+const EDITS: &str = "edits";
 
 /// A text in quotes, on one line: a value or a key.
 fn quoted(text: &str) -> String {

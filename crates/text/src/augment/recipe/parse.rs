@@ -1,34 +1,52 @@
 //! Recipes from TOML, with the line of whatever is wrong.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Bounds, Operation, Recipe};
+use super::{Bounds, Conflict, Operation, Recipe};
 use crate::augment::error::AugmentError;
 use crate::augment::kind::Kind;
+use crate::augment::protect;
 use crate::augment::table::{self, Keys, Source, Table};
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
-/// The recipe of a text; `directory` is where the files lie that it names.
-pub(super) fn recipe(text: &str, directory: &Path) -> Result<Recipe, AugmentError> {
-    let reader = Reader { text, directory };
+/// The recipe of a text, and the files that were read for it; `directory` is where those lie that it names.
+pub(super) fn recipe(text: &str, directory: &Path) -> Result<(Recipe, Vec<PathBuf>), AugmentError> {
+    let reader = Reader::new(text, directory);
     let mut recipe = Recipe::default();
-    for (key, value) in reader.parsed()?.get_ref() {
+    let parsed = reader.parsed()?;
+    for (key, value) in parsed.get_ref() {
         reader.entry(&mut recipe, key, value)?;
     }
     recipe.operations.sort_by_key(|one| one.kind);
-    recipe.checked()
+    if let Some(Conflict { about, what }) = recipe.conflict() {
+        let mut keys = parsed.get_ref().iter().map(|(key, _)| key);
+        let key = keys.find(|key| key.get_ref() == about);
+        return Err(reader.wrong(key.map_or(0, |key| key.span().start), what));
+    }
+    Ok((recipe, reader.files.into_inner()))
 }
 
 struct Reader<'a> {
     text: &'a str,
     directory: &'a Path,
+    /// Files that were read.
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl<'a> Reader<'a> {
+    fn new(text: &'a str, directory: &'a Path) -> Reader<'a> {
+        Reader {
+            text,
+            directory,
+            files: RefCell::default(),
+        }
+    }
+
     fn parsed(&self) -> Result<Spanned<DeTable<'a>>, AugmentError> {
         DeTable::parse(self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -119,6 +137,7 @@ impl<'a> Reader<'a> {
             );
             self.wrong(at, what)
         })?;
+        self.files.borrow_mut().push(path.clone());
         let table = table_file(&name, &text).map_err(|(line, what)| {
             self.wrong(
                 at,
@@ -184,7 +203,7 @@ impl<'a> Reader<'a> {
         for (key, value) in self.table("protect", value)? {
             match key.get_ref().as_ref() {
                 "words" => recipe.protect.words = self.strings("words", value)?,
-                "patterns" => recipe.protect.patterns = self.strings("patterns", value)?,
+                "patterns" => recipe.protect.patterns = self.patterns(value)?,
                 other => {
                     let what = format!("`protect` has no `{other}`; it has `words` and `patterns`");
                     return Err(self.wrong(key.span().start, what));
@@ -192,6 +211,17 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    fn patterns(&self, value: &Value<'_>) -> Result<Vec<String>, AugmentError> {
+        let patterns = self.array("patterns", value)?.iter();
+        let checked = patterns.map(|value| {
+            let pattern = self.string("patterns", value)?;
+            let compiled = protect::compile(&pattern);
+            compiled.map_err(|what| self.wrong(value.span().start, what))?;
+            Ok(pattern)
+        });
+        checked.collect()
     }
 
     fn chance(&self, name: &str, value: &Value<'_>) -> Result<f64, AugmentError> {
@@ -321,10 +351,7 @@ fn table_file(name: &str, text: &str) -> Result<Table, (usize, String)> {
     if !name.ends_with(".toml") {
         return table::misspellings(text);
     }
-    let reader = Reader {
-        text,
-        directory: Path::new(""),
-    };
+    let reader = Reader::new(text, Path::new(""));
     let read = || -> Result<Table, AugmentError> {
         let mut own = OwnTable::default();
         for (key, value) in reader.parsed()?.get_ref() {

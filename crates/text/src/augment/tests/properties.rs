@@ -166,6 +166,22 @@ proptest! {
         prop_assert_eq!(run(&all, seed, 3, &text).total(), min as usize);
     }
 
+    /// Rows would stay as they are that somebody asked to be edited.
+    #[test]
+    fn shuffling_counts_for_the_least_number(
+        words in prop::collection::vec("[a-z]{1,5}", 0..6), p in 1e-6..0.5f64, seed: u64,
+    ) {
+        let text = words.join(" ");
+        let bounds = Bounds { min: 1, max: None };
+        let alone = Recipe::default().with(Kind::ShuffleWords, p).unwrap().within_all(bounds).unwrap();
+        let out = run(&alone, seed, 3, &text);
+        prop_assert_eq!(out.total(), usize::from(words.len() > 1), "{:?}", text);
+        // Beside an operation that has nowhere to act.
+        let beside = alone.with(Kind::Accent, 0.5).unwrap();
+        let digits = text.replace(|c: char| c != ' ', "7");
+        prop_assert_eq!(run(&beside, seed, 3, &digits).total(), usize::from(words.len() > 1));
+    }
+
     /// Without it what stands between words would move with them, or words be lost.
     #[test]
     fn a_shuffle_moves_words_alone(text in texts(), seed: u64, distance in prop::option::of(0u32..4)) {

@@ -52,20 +52,25 @@ fn mistakes_are_named_with_line_and_remedy() {
         ),
         (
             "[delete]\np = 0.1\nmin = 3\nmax = 2",
-            "`delete`: `min` 3 is more than `max` 2; raise `max` or lower `min`",
+            "line 1: `delete`: `min` 3 is more than `max` 2; raise `max` or lower `min`",
         ),
         (
             "[delete]\np = 0\nmin = 3",
-            "`delete`: at least 3 edits with a chance of 0; give `p` a value above 0 or leave `min` out",
+            "line 1: `delete`: at least 3 edits with a chance of 0; give `p` a value above 0 or leave `min` out",
         ),
         (
             "delete = 0.6\nrepeat = 0.6",
-            "the chances of the operations on characters add up to 1.200, but one place has at most one edit; \
+            "line 2: the chances of the operations on characters add up to 1.200, but one place has at most one edit; \
              lower them so that they add up to 1 or less",
         ),
         (
             "[edits]\nmax = 1\n[delete]\np = 0.1\nmin = 2",
-            "`edits`: `max` 1 is less than the operations' own `min`, 2 together; raise it or lower those",
+            "line 1: `edits`: `max` 1 is less than the operations' own `min`, 2 together; raise it or lower those",
+        ),
+        (
+            "\n[insert]\np = 0.2\n[delete]\np = 0.9",
+            "line 4: the chances of the operations on characters add up to 1.100, but one place has at most one edit; \
+             lower them so that they add up to 1 or less",
         ),
         (
             "alphabet = 3",
@@ -92,6 +97,10 @@ fn mistakes_are_named_with_line_and_remedy() {
             "line 1: there is no operation or setting `delte`; operations are delete, insert",
         ),
         ("a = = 2", "line 1: not TOML: "),
+        (
+            "[protect]\npatterns = [\n  'a',\n  '(',\n]",
+            "line 4: `protect`: the pattern ( is not a regular expression",
+        ),
         (
             "[errors]\np = 1\ntable = \"none.txt\"",
             "line 3: `errors`: cannot read the table none.txt: ",
@@ -120,7 +129,10 @@ fn tables_of_ones_own_are_used() {
         "recipe.toml",
         "[errors]\np = 0.9\ntable = \"errors.csv\"\n[keyboard]\np = 0.5\ntable = \"keys.toml\"\n[optical]\np = 0.5\n[optical.pairs]\n\"☃\" = [\"snow\"]\n",
     );
-    let recipe = Recipe::read(&directory.path().join("recipe.toml")).unwrap();
+    let (recipe, files) = Recipe::read_with_files(&directory.path().join("recipe.toml")).unwrap();
+    let mut named = ["errors.csv", "keys.toml"].map(|name| directory.path().join(name));
+    named.sort();
+    assert_eq!(files, named);
     assert_eq!(Recipe::parse(&recipe.to_toml()).unwrap(), recipe);
     let texts: Vec<String> = (0..100)
         .map(|row| edited(&recipe, 1, row, "Receipt a ☃ x").text().to_owned())
@@ -137,4 +149,18 @@ fn tables_of_ones_own_are_used() {
         message.contains("errors.csv, line 1: `receipt,reciept` says not which column"),
         "{message}"
     );
+}
+
+/// Without it nobody would learn that a recipe is switched off.
+#[test]
+fn a_recipe_that_changes_nothing_is_known() {
+    for (text, acts) in [
+        ("", false),
+        ("delete = 0", false),
+        ("[delete]\np = 0.1\nmax = 0", false),
+        ("delete = 0.1\n[edits]\nmax = 0", false),
+        ("delete = 0.1\nrepeat = 0", true),
+    ] {
+        assert_eq!(Recipe::parse(text).unwrap().acts(), acts, "{text}");
+    }
 }
