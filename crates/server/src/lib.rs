@@ -37,6 +37,7 @@
 //! ```
 
 mod app;
+mod aside;
 mod call;
 mod coding;
 mod connection;
@@ -46,6 +47,8 @@ mod handlers;
 mod metrics;
 mod models;
 mod openapi;
+mod outlet;
+mod passing;
 mod permits;
 mod plain;
 mod predict;
