@@ -10,6 +10,9 @@ use tokio::sync::mpsc;
 use crate::passing::GONE;
 use crate::problem::{Code, Problem};
 
+/// How long a stream that broke is left open: its connection ends at once, with all that it was given and has not sent.
+const LAST: Duration = Duration::from_millis(20);
+
 /// Where a stream's answers go.
 pub(crate) struct Outlet<T> {
     out: mpsc::Sender<Piece<T>>,
@@ -81,7 +84,10 @@ impl<T> Answers<T> {
             match answers.recv().await {
                 Some(Piece::Answer(answer)) => Some((Ok(answer), Some(answers))),
                 Some(Piece::Whole) => None,
-                None => Some((Err(broken()), None)),
+                None => {
+                    tokio::time::sleep(LAST).await;
+                    Some((Err(broken()), None))
+                }
             }
         })
     }

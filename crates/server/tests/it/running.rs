@@ -409,7 +409,11 @@ fn a_router_works_on_a_runtime_of_one_thread() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut router = router(settings(), vec![model]).await.unwrap();
+        let settings = ServerSettings {
+            compress_from: 1,
+            ..settings()
+        };
+        let mut router = router(settings, vec![model]).await.unwrap();
         let long = "turn on the lights ".repeat(2_000);
         let texts: Vec<String> = (0..200).map(|row| format!("light {row}")).collect();
         for (path, body) in [
