@@ -55,6 +55,7 @@ mod predict;
 mod problem;
 mod reply;
 mod routes;
+mod rules;
 mod run;
 mod server;
 mod settings;

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::problem::{Code, ErrorAnswer};
 use crate::reply;
 use crate::routes::{Access, Gives, Protocol, Query, ROUTES, Route, Takes};
+use crate::rules;
 use crate::wire::own::Ask;
 
 /// The schemas that the document refers to.
@@ -49,6 +50,7 @@ pub(crate) fn document(name: &str, version: &str) -> Bytes {
         }
         path[route.method.name().to_lowercase()] = operation;
     }
+    rules::rule(&mut components.0);
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
@@ -221,6 +223,47 @@ fn options(components: &mut Components) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a route takes and gives beside its bodies would be missing, or stand at another one.
+    #[test]
+    fn queries_errors_and_bytes_are_those_of_the_table() {
+        let document: Value = serde_json::from_slice(&document("m", "1")).unwrap();
+        let operation = |method: &str, path: &str| document["paths"][path][method].clone();
+        let names = |method: &str, path: &str| {
+            let all = operation(method, path)["parameters"].clone();
+            let all = all.as_array().cloned().unwrap_or_default();
+            let names = all
+                .iter()
+                .map(|one| one["name"].as_str().unwrap().to_owned());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        for (method, path) in [
+            ("patch", "/models/{name}"),
+            ("post", "/models/{name}/load"),
+            ("post", "/models/{name}/unload"),
+        ] {
+            assert_eq!(names(method, path), "name version", "{path}");
+        }
+        assert_eq!(names("get", "/models/{name}"), "name");
+        assert_eq!(names("post", "/embed"), "");
+        let options = names("post", "/predict/stream");
+        assert!(
+            options.contains("top_k") && !options.contains("text"),
+            "{options}"
+        );
+        for route in described() {
+            let operation = operation(&route.method.name().to_lowercase(), route.path);
+            let content = &operation["responses"]["200"]["content"];
+            let has_bytes = !content["application/octet-stream"].is_null();
+            assert_eq!(has_bytes, route.path.ends_with("/infer"), "{}", route.path);
+        }
+        let has_own_errors = |path: &str| {
+            let errors = operation("post", path)["responses"]["4XX"].to_string();
+            errors.contains("ErrorAnswer")
+        };
+        assert!(has_own_errors("/tag") && has_own_errors("/benchmark"));
+        assert!(!has_own_errors("/classify") && !has_own_errors("/embed"));
+    }
 
     /// A client that is generated from the document would miss a route or break on a dangling reference.
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
-use engine::ServiceSettings;
+use engine::{QueueLimits, ServiceLimits, ServiceSettings};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -166,14 +166,8 @@ impl SettingsBody {
 
     /// Changes settings; `own` are those that null takes them back to.
     fn onto(&self, now: &mut ServiceSettings, own: &ServiceSettings) {
-        fn put<A, T: Copy>(place: &mut T, given: Option<Option<A>>, of: fn(A) -> T, own: T) {
-            if let Some(value) = given {
-                *place = value.map_or(own, of);
-            }
-        }
-        let as_is = |number: usize| number;
-        let deadline = |ms| (ms > 0).then_some(Duration::from_millis(ms));
-        let us = Duration::from_micros;
+        let ms = Duration::from_millis;
+        let deadline = |of: u64| (of > 0).then_some(ms(of));
         put(
             &mut now.batch_tokens,
             self.batch_tokens,
@@ -181,50 +175,41 @@ impl SettingsBody {
             own.batch_tokens,
         );
         put(&mut now.batch_rows, self.batch_size, Some, own.batch_rows);
+        let us = Duration::from_micros;
         put(&mut now.max_wait, self.max_wait_us, us, own.max_wait);
-        put(
-            &mut now.ageing,
-            self.ageing_ms,
-            Duration::from_millis,
-            own.ageing,
-        );
+        put(&mut now.ageing, self.ageing_ms, ms, own.ageing);
         let (place, given) = (&mut now.default_deadline, self.default_deadline_ms);
         put(place, given, deadline, own.default_deadline);
-        let (limits, own_limits) = (&mut now.limits, own.limits);
+        self.limits_onto(&mut now.limits, own.limits);
+        self.queue_onto(&mut now.queue, own.queue);
+    }
+
+    fn limits_onto(&self, now: &mut ServiceLimits, own: ServiceLimits) {
+        let as_is = |number| number;
+        put(&mut now.requests, self.max_requests, as_is, own.requests);
+        let (place, given) = (&mut now.texts_per_request, self.max_texts);
+        put(place, given, as_is, own.texts_per_request);
         put(
-            &mut limits.requests,
-            self.max_requests,
-            as_is,
-            own_limits.requests,
-        );
-        let (place, given) = (&mut limits.texts_per_request, self.max_texts);
-        put(place, given, as_is, own_limits.texts_per_request);
-        put(
-            &mut limits.tokens,
+            &mut now.tokens,
             self.max_tokens_in_flight,
             as_is,
-            own_limits.tokens,
+            own.tokens,
         );
-        put(
-            &mut limits.bytes,
-            self.max_bytes_in_flight,
-            as_is,
-            own_limits.bytes,
-        );
-        let (queue, own_queue) = (&mut now.queue, own.queue);
-        put(&mut queue.entries, self.max_queue, as_is, own_queue.entries);
-        put(
-            &mut queue.tokens,
-            self.max_queue_tokens,
-            as_is,
-            own_queue.tokens,
-        );
-        put(
-            &mut queue.bytes,
-            self.max_queue_bytes,
-            as_is,
-            own_queue.bytes,
-        );
+        put(&mut now.bytes, self.max_bytes_in_flight, as_is, own.bytes);
+    }
+
+    fn queue_onto(&self, now: &mut QueueLimits, own: QueueLimits) {
+        let as_is = |number| number;
+        put(&mut now.entries, self.max_queue, as_is, own.entries);
+        put(&mut now.tokens, self.max_queue_tokens, as_is, own.tokens);
+        put(&mut now.bytes, self.max_queue_bytes, as_is, own.bytes);
+    }
+}
+
+/// Changes a setting if it is given: to a value, or back to its own.
+fn put<A, T>(place: &mut T, given: Option<Option<A>>, of: impl Fn(A) -> T, own: T) {
+    if let Some(value) = given {
+        *place = value.map_or(own, of);
     }
 }
 

@@ -15,6 +15,13 @@ fn bad_bodies_are_refused_with_words() {
     let deep = "[".repeat(200_000);
     let cases: &[(&str, &[u8], u16, &str)] = &[
         ("/embed", b"", 400, "empty"),
+        // Another server's words, which has nothing that tags.
+        (
+            "/tag",
+            b"{\"inputs\": \"a\"}",
+            400,
+            "unknown field `inputs`",
+        ),
         ("/embed", b"{", 400, "ends too early"),
         ("/embed", b"null", 400, "null"),
         ("/embed", b"[]", 400, "the body is a list"),
