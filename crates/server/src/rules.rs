@@ -31,6 +31,21 @@ fn one_prompt() -> Value {
     json!({"anyOf": [left_out(&["prompt"]), left_out(&["prompt_name"])]})
 }
 
+/// So many strings.
+fn list_of(count: usize, item: Value) -> Value {
+    let mut list =
+        json!({"type": "array", "items": {"type": "string"}, "minItems": count, "maxItems": count});
+    merge(&mut list["items"], item);
+    list
+}
+
+/// Two texts that are not both empty.
+fn pair_of_words() -> Value {
+    let mut pair = list_of(2, json!({}));
+    pair["contains"] = json!({"minLength": 1});
+    pair
+}
+
 /// By the name of the schema.
 fn rules() -> Value {
     let some = || json!({"minItems": 1});
@@ -47,7 +62,15 @@ fn rules() -> Value {
             "batch_tokens": {"maxItems": 100, "items": {"minimum": 1, "maximum": 65_536}},
             "threads": {"maxItems": 100, "items": {"minimum": 1}},
         }},
-        // What is left of a pair may be empty; nothing at all is refused.
+        "Row": {"oneOf": [{"type": "string"}, list_of(2, json!({}))]},
+        // One text of a pair may be empty; nothing at all is refused.
+        "TeiRow": {"oneOf": [list_of(1, words()), pair_of_words()]},
+        "TeiRows": {"oneOf": [
+            {"type": "string", "minLength": 1},
+            list_of(1, words()),
+            pair_of_words(),
+            {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/TeiRow"}},
+        ]},
         "TeiEmbed": {"properties": {
             "inputs": {"minLength": 1, "minItems": 1, "items": {"minLength": 1}},
             "prompt_name": {"type": "null"},
@@ -143,6 +166,11 @@ mod tests {
         assert_eq!(
             schemas["SettingsBody"]["properties"]["ageing_ms"]["maximum"],
             3_600_000
+        );
+        let pair = &schemas["Row"]["anyOf"][1];
+        assert_eq!(
+            (&pair["minItems"], &pair["maxItems"]),
+            (&json!(2), &json!(2))
         );
         let forms = schemas["Ask"]["allOf"][0]["anyOf"].as_array().unwrap();
         assert_eq!(forms.len(), 3);
