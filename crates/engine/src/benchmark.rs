@@ -139,12 +139,37 @@ impl Model {
     pub fn benchmark_with_progress(
         &self,
         spec: &BenchmarkSpec,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<BenchmarkReport, Error> {
+        self.measure(spec, &|| true, progress)
+    }
+
+    /// The same as [`benchmark`](Self::benchmark) for as long as somebody wants it, who is asked between two queries and
+    /// between two windows of rows. What is not measured by then is left out.
+    ///
+    /// # Errors
+    /// As [`benchmark`](Self::benchmark).
+    pub fn benchmark_while(
+        &self,
+        spec: &BenchmarkSpec,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<BenchmarkReport, Error> {
+        self.measure(spec, &is_wanted, |_, _| {})
+    }
+
+    fn measure(
+        &self,
+        spec: &BenchmarkSpec,
+        is_wanted: &dyn Fn() -> bool,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<BenchmarkReport, Error> {
         let combinations = self.combinations(spec)?;
-        let until = spec
-            .within
-            .and_then(|within| Instant::now().checked_add(within));
+        let time = Time {
+            until: spec
+                .within
+                .and_then(|within| Instant::now().checked_add(within)),
+            is_wanted,
+        };
         let steps = combinations.len() * spec.rounds + 2;
         self.warm_up();
 
@@ -154,9 +179,9 @@ impl Model {
             .cycle()
             .take(spec.single_queries.max(1))
             .collect();
-        let single = self.time_queries(&queries, CacheUse::No, until)?;
+        let single = self.time_queries(&queries, CacheUse::No, &time)?;
         progress(1, steps);
-        let cached = self.time_cached(&queries[..single.queries], until)?;
+        let cached = self.time_cached(&queries[..single.queries], &time)?;
         progress(2, steps);
 
         let peaks: Vec<f64> = combinations
@@ -169,7 +194,7 @@ impl Model {
         let mut cut_short = single.queries < queries.len();
         for round in 0..spec.rounds {
             for (at, &(batch_tokens, threads)) in combinations.iter().enumerate() {
-                match self.time_round(&spec.inputs, batch_tokens, threads, until)? {
+                match self.time_round(&spec.inputs, batch_tokens, threads, &time)? {
                     Some(measured) => rounds[at].push(measured),
                     None => cut_short = true,
                 }
@@ -251,11 +276,11 @@ impl Model {
         &self,
         queries: &[&Input],
         cache: CacheUse,
-        until: Option<Instant>,
+        time: &Time<'_>,
     ) -> Result<Latency, Error> {
         let mut times = Vec::with_capacity(queries.len());
         for (row, &input) in queries.iter().enumerate() {
-            if row > 0 && is_over(until) {
+            if row > 0 && time.is_over() {
                 break;
             }
             let start = Instant::now();
@@ -268,19 +293,15 @@ impl Model {
     }
 
     /// The latency of queries that the cache answers, every one.
-    fn time_cached(
-        &self,
-        queries: &[&Input],
-        until: Option<Instant>,
-    ) -> Result<Option<Latency>, Error> {
+    fn time_cached(&self, queries: &[&Input], time: &Time<'_>) -> Result<Option<Latency>, Error> {
         let cache = &self.core().cache;
-        if !cache.has_memory() || is_over(until) {
+        if !cache.has_memory() || time.is_over() {
             return Ok(None);
         }
-        let known = self.time_queries(queries, CacheUse::Yes, until)?;
+        let known = self.time_queries(queries, CacheUse::Yes, time)?;
         let queries = &queries[..known.queries];
         let before = cache.stats().hits;
-        let latency = self.time_queries(queries, CacheUse::Yes, None)?;
+        let latency = self.time_queries(queries, CacheUse::Yes, &Time::endless())?;
         let hits = cache.stats().hits - before;
         cache.clear_memory();
         Ok((hits >= queries.len() as u64).then_some(latency))
@@ -291,9 +312,9 @@ impl Model {
         inputs: &[Input],
         batch_tokens: usize,
         threads: usize,
-        until: Option<Instant>,
+        time: &Time<'_>,
     ) -> Result<Option<Round>, Error> {
-        if is_over(until) {
+        if time.is_over() {
             return Ok(None);
         }
         let rows = self.core().settings.budget.rows;
@@ -310,7 +331,7 @@ impl Model {
             let count = window.answers.len();
             check(row, window.answers)?;
             row += count;
-            if row < total && is_over(until) {
+            if row < total && time.is_over() {
                 return Ok(None);
             }
         }
@@ -386,9 +407,23 @@ impl Latency {
     }
 }
 
-/// Whether the time is up.
-fn is_over(until: Option<Instant>) -> bool {
-    until.is_some_and(|until| Instant::now() >= until)
+/// How long it may take.
+struct Time<'a> {
+    until: Option<Instant>,
+    is_wanted: &'a dyn Fn() -> bool,
+}
+
+impl Time<'_> {
+    fn endless() -> Self {
+        Time {
+            until: None,
+            is_wanted: &|| true,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        !(self.is_wanted)() || self.until.is_some_and(|until| Instant::now() >= until)
+    }
 }
 
 fn check(first: usize, answers: Vec<Result<crate::Answer, RowError>>) -> Result<(), Error> {

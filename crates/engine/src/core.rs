@@ -50,35 +50,55 @@ impl Core {
         self.directory.problem_type()
     }
 
-    /// The cached answer of a distinct row; counted as a hit of every row that it stands for.
+    /// What the cache knows of distinct rows, one for each, in every tier; counted as hits of every row that they
+    /// stand for. May wait for milliseconds.
+    pub(crate) fn cached_all(&self, cache: CacheUse, rows: &[Unique]) -> Vec<Option<Outcome>> {
+        let mut outcomes = self.all_in_memory(cache, rows);
+        if cache == CacheUse::No || !self.cache.is_beyond_memory() {
+            return outcomes;
+        }
+        let missing = (0..rows.len()).filter(|&row| outcomes[row].is_none());
+        let missing: Vec<usize> = missing.collect();
+        let asked: Vec<&Unique> = missing.iter().map(|&row| &rows[row]).collect();
+        for (row, outcome) in missing.into_iter().zip(self.beyond_memory(&asked)) {
+            outcomes[row] = outcome;
+        }
+        outcomes
+    }
+
+    /// The same of one row, in this process.
     pub(crate) fn cached(&self, cache: CacheUse, unique: &Unique) -> Option<Outcome> {
-        if cache == CacheUse::No || !self.cache.is_on() {
+        if cache == CacheUse::No {
             return None;
         }
         let entry = self.cache.get(unique.key)?;
         Some(self.hit(unique, entry))
     }
 
-    /// What the cache knows of distinct rows, one for each, in every tier.
-    pub(crate) fn cached_all(&self, cache: CacheUse, rows: &[Unique]) -> Vec<Option<Outcome>> {
-        let mut outcomes: Vec<_> = rows.iter().map(|row| self.cached(cache, row)).collect();
-        if cache == CacheUse::No || !self.cache.is_shared() {
-            return outcomes;
+    /// What memory alone knows of distinct rows.
+    pub(crate) fn all_in_memory(&self, cache: CacheUse, rows: &[Unique]) -> Vec<Option<Outcome>> {
+        match cache {
+            CacheUse::Yes if self.cache.has_memory() => {
+                rows.iter().map(|row| self.cached_in_memory(row)).collect()
+            }
+            _ => rows.iter().map(|_| None).collect(),
         }
-        let missing: Vec<usize> = (0..rows.len())
-            .filter(|&row| outcomes[row].is_none())
-            .collect();
-        let keys: Vec<Key> = missing.iter().map(|&row| rows[row].key).collect();
-        for (row, entry) in missing.into_iter().zip(self.cache.get_shared(&keys)) {
-            outcomes[row] = entry.map(|entry| self.hit(&rows[row], entry));
-        }
-        outcomes
     }
 
-    /// The same from memory alone, which takes no longer than it may under a lock.
+    /// What memory alone knows of a row: it takes no longer than it may under a lock.
     pub(crate) fn cached_in_memory(&self, unique: &Unique) -> Option<Outcome> {
         let entry = self.cache.get_in_memory(unique.key)?;
         Some(self.hit(unique, entry))
+    }
+
+    /// What the other tiers know of rows that memory does not know. May wait for milliseconds.
+    pub(crate) fn beyond_memory(&self, rows: &[&Unique]) -> Vec<Option<Outcome>> {
+        let keys: Vec<Key> = rows.iter().map(|row| row.key).collect();
+        let found = self.cache.get_beyond_memory(&keys).into_iter();
+        let found = found.zip(rows);
+        found
+            .map(|(entry, row)| entry.map(|entry| self.hit(row, entry)))
+            .collect()
     }
 
     fn hit(&self, unique: &Unique, entry: Entry) -> Outcome {

@@ -77,8 +77,8 @@ pub use prepare::Source;
 pub use profile::Profile;
 pub use progress::{Progress, ProgressHandle};
 pub use service::{
-    Compute, Deadline, Health, HistogramStats, Priority, QueueLimits, Reading, Refused, Request,
-    Served, Service, ServiceLimits, ServiceSettings, ServiceStats, Ticket, Timing,
+    Admitted, Compute, Deadline, Health, HistogramStats, Priority, QueueLimits, Reading, Refused,
+    Request, Served, Service, ServiceLimits, ServiceSettings, ServiceStats, Ticket, Timing,
 };
 pub use stream::{AsyncPredictStream, PredictStream};
 pub use text::entities::{Aggregation, Entity};

@@ -417,12 +417,6 @@ impl Model {
         Ok(networks::quantize(&self.core.directory, target, spec)?)
     }
 
-    /// Whether other processes share the cache ([`cache_redis`](crate::ModelBuilder::cache_redis)): a lookup may
-    /// then wait for some milliseconds.
-    pub fn shares_cache(&self) -> bool {
-        self.core().cache.is_shared()
-    }
-
     /// What the cache holds and has done.
     ///
     /// ```no_run

@@ -1,11 +1,14 @@
 //! What all requests share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::Health;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::metrics::HttpMetrics;
 use crate::models::{Models, Pick, State};
@@ -64,25 +67,48 @@ impl Standing {
 
 /// A number of things that are going on.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tracked(Arc<AtomicU64>);
+pub(crate) struct Tracked(Arc<Count>);
+
+#[derive(Debug, Default)]
+struct Count {
+    number: AtomicU64,
+    /// Told when there are none left.
+    none: Notify,
+}
 
 /// One of them, until it is dropped.
-pub(crate) struct Running(Arc<AtomicU64>);
+pub(crate) struct Running(Arc<Count>);
 
 impl Tracked {
     pub(crate) fn track(&self) -> Running {
-        self.0.fetch_add(1, Relaxed);
+        self.0.number.fetch_add(1, SeqCst);
         Running(Arc::clone(&self.0))
     }
 
     pub(crate) fn count(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.0.number.load(SeqCst)
+    }
+
+    /// Until there are none.
+    pub(crate) async fn ended(&self) {
+        loop {
+            let none = self.0.none.notified();
+            tokio::pin!(none);
+            // Whoever ends after this tells it.
+            none.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            none.await;
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        if self.0.number.fetch_sub(1, SeqCst) == 1 {
+            self.0.none.notify_waiters();
+        }
     }
 }
 

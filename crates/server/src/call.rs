@@ -13,6 +13,7 @@ use memchr::{memchr, memchr2};
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
+use crate::passing::Passing;
 use crate::permits::Held;
 use crate::plain;
 use crate::problem::{Code, Problem};
@@ -29,6 +30,7 @@ const TEXT: usize = 2 * size_of::<Input>();
 /// A request that has passed the gate.
 pub(crate) struct Call {
     pub(crate) app: Arc<App>,
+    pub(crate) passing: Arc<Passing>,
     pub(crate) parts: Parts,
     /// Behind a lock because a body may not be looked at from two threads; nobody ever waits for it.
     pub(crate) upload: Mutex<Upload>,

@@ -4,10 +4,11 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// The only answer that is written without a request.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
@@ -23,6 +24,10 @@ pub(crate) struct Line<S>(Arc<Mutex<Ends<S>>>);
 
 struct Ends<S> {
     stream: S,
+    /// How long a client may take to read something; for ever if none.
+    idle: Option<Duration>,
+    /// Until when it may, while it reads nothing.
+    patience: Option<Pin<Box<Sleep>>>,
     /// Bytes that have come since anything was sent: a request's beginning.
     come: usize,
     /// How much of HTTP/2's preface has come; `None` once it is whole, or something else has come.
@@ -30,9 +35,12 @@ struct Ends<S> {
 }
 
 impl<S> Line<S> {
-    pub(crate) fn new(stream: S) -> Self {
+    /// A client that reads nothing for `idle` is cut off.
+    pub(crate) fn new(stream: S, idle: Option<Duration>) -> Self {
         Self(Arc::new(Mutex::new(Ends {
             stream,
+            idle,
+            patience: None,
             come: 0,
             preface: Some(0),
         })))
@@ -50,6 +58,27 @@ impl<S> Line<S> {
 
     fn lock(&self) -> MutexGuard<'_, Ends<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Ends<S> {
+    /// What came of writing, unless the client has read nothing for too long.
+    fn patiently<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let idle = match (polled.is_pending(), self.idle) {
+            (true, Some(idle)) => idle,
+            _ => {
+                self.patience = None;
+                return polled;
+            }
+        };
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(idle)));
+        ready!(patience.as_mut().poll(context));
+        let words = format!("the client read nothing for {} s", idle.as_secs_f64());
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, words)))
     }
 }
 
@@ -95,7 +124,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     ) -> Poll<io::Result<usize>> {
         let mut ends = self.lock();
         ends.come = 0;
-        Pin::new(&mut ends.stream).poll_write(context, bytes)
+        let polled = Pin::new(&mut ends.stream).poll_write(context, bytes);
+        ends.patiently(context, polled)
     }
 
     fn poll_write_vectored(
@@ -105,7 +135,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     ) -> Poll<io::Result<usize>> {
         let mut ends = self.lock();
         ends.come = 0;
-        Pin::new(&mut ends.stream).poll_write_vectored(context, slices)
+        let polled = Pin::new(&mut ends.stream).poll_write_vectored(context, slices);
+        ends.patiently(context, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -113,17 +144,57 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.lock().stream).poll_flush(context)
+        let mut ends = self.lock();
+        let polled = Pin::new(&mut ends.stream).poll_flush(context);
+        ends.patiently(context, polled)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.lock().stream).poll_shutdown(context)
+        let mut ends = self.lock();
+        let polled = Pin::new(&mut ends.stream).poll_shutdown(context);
+        ends.patiently(context, polled)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+
+    /// A client that reads nothing would keep its connection, and the answer for it, for ever; one that reads slowly
+    /// would lose it.
+    #[tokio::test]
+    async fn who_reads_nothing_is_cut_off() {
+        let (mut client, server) = tokio::io::duplex(8);
+        let day = Duration::from_secs(86_400);
+        let mut line = Line::new(server, Some(day));
+        let other = line.other();
+        let reading = async {
+            let mut bytes = [0; 16];
+            for part in bytes.chunks_mut(8) {
+                // It has been waited for.
+                while other.lock().patience.is_none() {
+                    tokio::task::yield_now().await;
+                }
+                client.read_exact(part).await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(line.write_all(&[7; 24]), reading);
+        written.unwrap();
+        assert!(other.lock().patience.is_none());
+
+        other.lock().idle = Some(Duration::from_millis(20));
+        let begun = std::time::Instant::now();
+        let error = line.write_all(&[7; 24]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+
+        other.lock().idle = None;
+        let writing = tokio::time::timeout(Duration::from_millis(50), line.write_all(&[7; 24]));
+        assert!(writing.await.is_err());
+        drop(client);
+    }
 
     /// A client would wait for the rest of an answer that is complete.
     #[test]

@@ -15,17 +15,19 @@ use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::Body as _;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, StatusCode, Version};
+use hyper::{HeaderMap, Version};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::app::App;
+use crate::aside::aside;
 use crate::call::Call;
 use crate::coding::Coding;
 use crate::grpc::Counted;
+use crate::passing::Passing;
 use crate::problem::{Code, Problem};
-use crate::routes::{Access, Method, Protocol, ROUTES, Route, Takes, protocol_of};
+use crate::routes::{Access, Method, Protocol, Query, ROUTES, Route, protocol_of};
 use crate::settings::Control;
-use crate::traces::{self, Outcome, Spent, Trace};
+use crate::traces::{self, Spent};
 use crate::upload::Upload;
 
 const REQUEST_ID: &str = "x-request-id";
@@ -93,29 +95,18 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
     };
     let (parts, body) = request.into_parts();
     let marks = Marks::of(&app, &parts.headers);
-    let upload = Upload::new(Arc::clone(&app), &parts.headers, body);
-    let accepted = parts.headers.get_all(header::ACCEPT_ENCODING);
-    let accepted = Coding::accepted(accepted.iter().map(HeaderValue::as_bytes));
-    let (method, version) = (parts.method.clone(), parts.version);
-    let traces = app.traces.as_ref();
-    let trace = traces.and_then(|traces| traces.begin(marks.trace.as_ref(), marks.state.as_ref()));
-    let path = parts.uri.path();
-    let stray = || protocol_of(path, &parts.headers);
-    let protocol = route.map_or_else(stray, |route| route.protocol);
-    // The path is the client's own words: only where somebody reads it.
-    let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
-    let methods = match route {
-        None => methods(path),
-        Some(_) => Vec::new(),
-    };
+    let passing = Arc::new(Passing::begin(&app, at, arrived, &parts, &marks));
+    let manner = Manner::of(route, &parts);
+    let upload = Upload::new(Arc::clone(&passing), &parts.headers, body);
     let outcome = match (route, places) {
-        (None, _) => Err(astray(path, method.as_str())),
+        (None, _) => Err(astray(parts.uri.path(), parts.method.as_str())),
         (Some(_), Err(problem)) => Err(problem),
         (Some(route), Ok(places)) => match admit(&app, route, &parts) {
             Err(problem) => Err(problem),
             Ok(()) => {
                 let call = Call {
                     app: Arc::clone(&app),
+                    passing: Arc::clone(&passing),
                     parts,
                     upload: Mutex::new(upload),
                     places,
@@ -125,55 +116,65 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
             }
         },
     };
-    let mut response = outcome.unwrap_or_else(|problem| {
-        if problem.code == Code::Internal {
-            tracing::error!(request_id = marks.id(), problem = %problem, "request failed");
-        }
-        problem.respond(protocol)
-    });
-    marks.put(response.headers_mut());
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED
-        && let Ok(methods) = HeaderValue::from_str(&methods.join(", "))
+    if let Err(problem) = &outcome
+        && problem.code == Code::Internal
     {
-        response.headers_mut().insert(header::ALLOW, methods);
+        tracing::error!(request_id = marks.text(), problem = %problem, "request failed");
     }
-    // gRPC packs its messages itself.
-    if protocol != Protocol::Grpc {
-        response = packed(&app, accepted, response);
-    }
-    if app.is_stopping() && version <= Version::HTTP_11 {
-        // Whoever keeps the connection would send the next request into the void.
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    let took = arrived.elapsed();
+    let mut response = outcome.unwrap_or_else(|problem| problem.respond(manner.protocol));
+    marks.put(response.headers_mut());
+    let mut response = manner.finish(&app, response);
     let status = match response.extensions().get::<Counted>() {
         Some(Counted(status)) => *status,
         None => response.status().as_u16(),
     };
-    app.metrics.count(at.unwrap_or(ROUTES.len()), status, took);
-    if let Some(path) = logged {
-        let own = trace.as_ref().map(Trace::id);
-        let trace_id = own.as_deref().unwrap_or(marks.trace_id());
-        tracing::debug!(
-            request_id = marks.id(), trace_id, %method, path, status, micros = took.as_micros() as u64, "request"
-        );
-    }
-    if let (Some(traces), Some(trace)) = (traces, trace) {
-        let outcome = Outcome {
-            route,
-            method,
-            version,
-            request_id: marks.id,
-            status,
-            arrived,
-            took,
-            spent: response.extensions_mut().remove::<Spent>(),
-        };
-        traces.end(trace, outcome);
-    }
+    passing.answered(status, response.extensions_mut().remove::<Spent>());
     response
+}
+
+/// How a request is answered, whatever the answer is.
+struct Manner {
+    protocol: Protocol,
+    version: Version,
+    /// What its answer is compressed with.
+    coding: Option<Coding>,
+    /// What the path is for, if it is for something else.
+    allow: Option<HeaderValue>,
+}
+
+impl Manner {
+    fn of(route: Option<&Route>, parts: &Parts) -> Self {
+        let path = parts.uri.path();
+        let accepted = parts.headers.get_all(header::ACCEPT_ENCODING);
+        let stray = || {
+            let methods = HeaderValue::from_str(&methods(path).join(", ")).ok();
+            let methods = methods.filter(|methods| !methods.is_empty());
+            (protocol_of(path, &parts.headers), methods)
+        };
+        let (protocol, allow) = route.map_or_else(stray, |route| (route.protocol, None));
+        Self {
+            protocol,
+            version: parts.version,
+            coding: Coding::accepted(accepted.iter().map(HeaderValue::as_bytes)),
+            allow,
+        }
+    }
+
+    fn finish(self, app: &App, mut response: Response) -> Response {
+        if let Some(methods) = self.allow {
+            response.headers_mut().insert(header::ALLOW, methods);
+        }
+        // gRPC packs its messages itself.
+        if self.protocol != Protocol::Grpc {
+            response = packed(app, self.coding, response);
+        }
+        if app.is_stopping() && self.version <= Version::HTTP_11 {
+            // Whoever keeps the connection would send the next request into the void.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
+    }
 }
 
 /// A panic in a handler costs its request, not the connection and all others on it.
@@ -241,15 +242,13 @@ fn admit(app: &App, route: &Route, parts: &Parts) -> Result<(), Problem> {
         ));
     }
     open(app, route, parts)?;
-    let takes_query = !matches!(
-        (route.protocol, route.takes),
-        (Protocol::Own, Takes::Json(_))
-    ) || route.method != Method::Post;
     match parts.uri.query() {
-        Some(query) if !takes_query && !query.is_empty() => Err(Problem::bad_request(format!(
-            "{} reads nothing from its query; put `{query}` into the body, as JSON",
-            route.path
-        ))),
+        Some(query) if route.query == Query::Refused && !query.is_empty() => {
+            Err(Problem::bad_request(format!(
+                "{} reads nothing from its query; put `{query}` into the body, as JSON",
+                route.path
+            )))
+        }
         _ => Ok(()),
     }
 }
@@ -338,7 +337,7 @@ fn packed(app: &App, accepted: Option<Coding>, mut response: Response) -> Respon
         Ok(whole) => whole,
         Err(body) => return Response::from_parts(head, body),
     };
-    match tokio::task::block_in_place(|| coding.pack(&whole)) {
+    match aside(|| coding.pack(&whole)) {
         Ok(packed) => {
             let name = HeaderValue::from_static(coding.name());
             head.headers.insert(header::CONTENT_ENCODING, name);
@@ -383,7 +382,7 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// What a request is known by here and elsewhere.
-struct Marks {
+pub(crate) struct Marks {
     id: HeaderValue,
     trace: Option<HeaderValue>,
     state: Option<HeaderValue>,
@@ -412,11 +411,24 @@ impl Marks {
         }
     }
 
-    fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &HeaderValue {
+        &self.id
+    }
+
+    fn text(&self) -> &str {
         self.id.to_str().unwrap_or_default()
     }
 
-    fn trace_id(&self) -> &str {
+    /// `traceparent`, if it is well-formed.
+    pub(crate) fn trace(&self) -> Option<&HeaderValue> {
+        self.trace.as_ref()
+    }
+
+    pub(crate) fn state(&self) -> Option<&HeaderValue> {
+        self.state.as_ref()
+    }
+
+    pub(crate) fn trace_id(&self) -> &str {
         let trace = self.trace.as_ref().and_then(|trace| trace.to_str().ok());
         trace.and_then(|trace| trace.get(3..35)).unwrap_or_default()
     }

@@ -28,6 +28,7 @@ use tonic_prost::{ProstDecoder, ProstEncoder};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::call::Call;
+use crate::passing::Passing;
 use crate::permits::Held;
 use crate::problem::{Code, Problem};
 
@@ -98,6 +99,7 @@ struct Intake {
 
 /// A body whose bytes are counted as they come.
 struct CountedBody {
+    passing: Arc<Passing>,
     body: Body,
     intake: Arc<Mutex<Intake>>,
 }
@@ -159,6 +161,7 @@ pub(crate) fn messages<T: Asked>(call: &mut Call) -> Result<Messages<T>, Problem
     let upload = call.upload.get_mut();
     let upload = upload.unwrap_or_else(PoisonError::into_inner);
     let body = CountedBody {
+        passing: Arc::clone(&call.passing),
         body: upload.take_body(),
         intake: Arc::clone(&intake),
     };
@@ -224,7 +227,10 @@ impl hyper::body::Body for CountedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
             None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(Status::unknown(error.to_string())))),
+            Some(Err(error)) => {
+                self.passing.broke(&error);
+                return Poll::Ready(Some(Err(Status::unknown(error.to_string()))));
+            }
             Some(Ok(frame)) => frame,
         };
         let Some(data) = frame.data_ref() else {

@@ -37,6 +37,7 @@
 //! ```
 
 mod app;
+mod aside;
 mod call;
 mod coding;
 mod connection;
@@ -46,12 +47,15 @@ mod handlers;
 mod metrics;
 mod models;
 mod openapi;
+mod outlet;
+mod passing;
 mod permits;
 mod plain;
 mod predict;
 mod problem;
 mod reply;
 mod routes;
+mod rules;
 mod run;
 mod server;
 mod settings;

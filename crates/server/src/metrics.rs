@@ -8,13 +8,14 @@ use engine::{HistogramStats, RemoteStats, ServiceStats};
 
 use crate::app::App;
 use crate::models::Loaded;
+use crate::passing::GONE;
 use crate::predict::limit_name;
 use crate::routes::ROUTES;
 use crate::tally::CONFIDENCES;
 
 /// Statuses that this server answers with; all others are counted as the last.
-const STATUSES: [u16; 17] = [
-    200, 204, 400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 500, 503, 504, 304, 0,
+const STATUSES: [u16; 19] = [
+    200, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, GONE, 500, 503, 504, 304, 0,
 ];
 
 /// Upper bounds of a request's duration.
@@ -398,16 +399,26 @@ fn http(page: &mut Page, app: &App) {
         "Seconds since the server started",
     );
     page.sample("batchwright_up_seconds", &[], app.uptime().as_secs_f64());
+    requests(page, app);
+    durations(page, app);
+    gauges(page, app);
+}
+
+fn requests(page: &mut Page, app: &App) {
+    let name = "batchwright_http_requests_total";
     page.family(
-        "batchwright_http_requests_total",
+        name,
         "counter",
-        "HTTP requests by route and status",
+        "HTTP requests by route and status; 499: the client went away before its answer, or in the middle of a stream",
     );
     for (path, method, status, count) in app.metrics.requests() {
         let code = status.to_string();
         let labels = [("route", path), ("method", method), ("code", code.as_str())];
-        page.sample("batchwright_http_requests_total", &labels, count as f64);
+        page.sample(name, &labels, count as f64);
     }
+}
+
+fn durations(page: &mut Page, app: &App) {
     let name = "batchwright_http_duration_seconds";
     page.family(
         name,
@@ -415,11 +426,8 @@ fn http(page: &mut Page, app: &App) {
         "HTTP requests from their head to the head of the answer",
     );
     for (at, route) in app.metrics.routes.iter().enumerate() {
-        let counts: Vec<u64> = route
-            .seconds
-            .iter()
-            .map(|count| count.load(Relaxed))
-            .collect();
+        let seconds = route.seconds.iter();
+        let counts: Vec<u64> = seconds.map(|count| count.load(Relaxed)).collect();
         if counts.iter().all(|&count| count == 0) {
             continue;
         }
@@ -431,13 +439,12 @@ fn http(page: &mut Page, app: &App) {
             (bound, upto)
         });
         let sum = route.micros.load(Relaxed) as f64 / 1e6;
-        page.histogram(
-            name,
-            &[("route", path), ("method", method)],
-            cumulative,
-            sum,
-        );
+        let labels = [("route", path), ("method", method)];
+        page.histogram(name, &labels, cumulative, sum);
     }
+}
+
+fn gauges(page: &mut Page, app: &App) {
     for (name, help, value) in [
         (
             "batchwright_connections",

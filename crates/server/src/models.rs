@@ -218,6 +218,13 @@ impl Models {
         Err(Problem::new(Code::UnknownModel, message))
     }
 
+    /// The place of the loaded model of a name: of several versions the last one's.
+    pub(crate) fn slot(&self, name: &str, version: Option<&str>) -> Result<Arc<Slot>, Problem> {
+        let slots = self.named(name, version)?;
+        let ready = slots.iter().rev().find(|slot| slot.current().is_some());
+        ready.cloned().ok_or_else(|| not_loaded(name, &slots))
+    }
+
     /// Loads a model, in the place of the one that is there. Blocks until it is ready; the one that is
     /// there answers meanwhile, and goes on if the load fails.
     pub(crate) fn load(&self, slot: &Slot) -> Result<Arc<Loaded>, Problem> {

@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 
 use crate::problem::{Code, ErrorAnswer};
 use crate::reply;
-use crate::routes::{Access, Gives, Protocol, ROUTES, Route, Takes};
+use crate::routes::{Access, Gives, Protocol, Query, ROUTES, Route, Takes};
+use crate::rules;
 use crate::wire::own::Ask;
 
 /// The schemas that the document refers to.
@@ -40,10 +41,6 @@ pub(crate) fn document(name: &str, version: &str) -> Bytes {
     for route in described() {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         let mut operation = operation(route, &mut components);
-        if route.path.ends_with("/infer") {
-            // Where outputs are asked for as bytes.
-            operation["responses"]["200"]["content"]["application/octet-stream"] = json!({});
-        }
         for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
             let known = [("name", name), ("version", version)];
             let known = known.into_iter().find(|(key, _)| parameter["name"] == *key);
@@ -53,6 +50,7 @@ pub(crate) fn document(name: &str, version: &str) -> Bytes {
         }
         path[route.method.name().to_lowercase()] = operation;
     }
+    rules::rule(&mut components.0);
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
@@ -157,54 +155,9 @@ fn operation(route: &Route, components: &mut Components) -> Value {
     operation
 }
 
-/// A body for each route, for people who read the document and for what tries the routes by it.
-const EXAMPLES: &[(&str, &str)] = &[
-    ("/predict", r#"{"text": "the train was late again"}"#),
-    (
-        "/embed",
-        r#"{"texts": ["turn on the lights", "what is my balance"]}"#,
-    ),
-    (
-        "/classify",
-        r#"{"texts": ["the train was late again"], "top_k": 2}"#,
-    ),
-    (
-        "/rerank",
-        r#"{"query": "opening hours", "passages": ["We open at nine.", "Parking is free."]}"#,
-    ),
-    ("/tag", r#"{"text": "Ada Lovelace lived in London"}"#),
-    ("/tokenize", r#"{"text": "turn on the lights"}"#),
-    (
-        "/similarity",
-        r#"{"inputs": {"source_sentence": "opening hours", "sentences": ["We open at nine."]}}"#,
-    ),
-    (
-        "/predict/stream",
-        r#"["turn on the lights", {"id": 7, "text": "what is my balance"}]"#,
-    ),
-    (
-        "/benchmark",
-        r#"{"texts": ["turn on the lights", "what is my balance"], "seconds": 5}"#,
-    ),
-    (
-        "/models/{name}",
-        r#"{"max_wait_us": 0, "max_texts": 10000}"#,
-    ),
-    (
-        "/v1/embeddings",
-        r#"{"input": ["turn on the lights"], "encoding_format": "base64"}"#,
-    ),
-    ("/v2/models/{name}/infer", INFER),
-    ("/v2/models/{name}/versions/{version}/infer", INFER),
-    ("/", r#"{"inputs": "turn on the lights"}"#),
-];
-
-const INFER: &str = r#"{"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["turn on the lights"]}]}"#;
-
 fn with_example(route: &Route, mut content: Value) -> Value {
-    let found = EXAMPLES.iter().find(|(path, _)| *path == route.path);
-    let example = found.and_then(|(_, example)| serde_json::from_str(example).ok());
-    if let Some(example) = example {
+    let example = route.example.map(serde_json::from_str::<Value>);
+    if let Some(Ok(example)) = example {
         content["example"] = example;
     }
     content
@@ -215,6 +168,10 @@ fn content(gives: Gives, components: &mut Components) -> Value {
         Gives::Json(schemas) => {
             json!({"application/json": {"schema": any_of(schemas, components)}})
         }
+        Gives::JsonAndBytes(schemas) => json!({
+            "application/json": {"schema": any_of(schemas, components)},
+            "application/octet-stream": {},
+        }),
         Gives::Object => json!({"application/json": {"schema": {"type": ["object", "array"]}}}),
         Gives::Lines(schema) => json!({"application/x-ndjson": {"itemSchema": schema(components)}}),
         Gives::Text => json!({"text/plain": {"schema": {"type": "string"}}}),
@@ -224,12 +181,8 @@ fn content(gives: Gives, components: &mut Components) -> Value {
 
 fn error(route: &Route, components: &mut Components) -> Value {
     let schema = match route.protocol {
-        // Those that share their path or their handler with another protocol also share its errors; health has a shape of
-        // its own.
-        Protocol::Own
-            if matches!(route.takes, Takes::Json([_]))
-                && !matches!(route.path, "/classify" | "/tag") =>
-        {
+        // Those that take another protocol's bodies too give its errors for them; health has a shape of its own.
+        Protocol::Own if matches!(route.takes, Takes::Json([_])) => {
             of::<ErrorAnswer<'static>>(components)
         }
         _ => json!({"type": "object"}),
@@ -245,30 +198,72 @@ fn parameters(route: &Route, components: &mut Components) -> Value {
         .step_by(2)
         .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
         .collect();
-    let versioned = [
-        "/models/{name}",
-        "/models/{name}/load",
-        "/models/{name}/unload",
-    ];
-    if versioned.contains(&route.path) && route.access == Access::Control {
-        all.push(json!({"name": "version", "in": "query", "schema": {"type": "string"}}));
-    }
-    if let Takes::Lines(_) = route.takes {
-        of::<Ask>(components);
-        let ask = components.0.get("Ask").cloned().unwrap_or_default();
-        let texts = ["text", "texts", "query", "passages", "deadline_ms"];
-        for (name, schema) in ask["properties"].as_object().into_iter().flatten() {
-            if !texts.contains(&name.as_str()) {
-                all.push(json!({"name": name, "in": "query", "schema": schema}));
-            }
+    match route.query {
+        Query::Ignored | Query::Refused => {}
+        Query::Version => {
+            all.push(json!({"name": "version", "in": "query", "schema": {"type": "string"}}));
         }
+        Query::Options => all.extend(options(components)),
     }
     Value::Array(all)
+}
+
+/// The options of our own bodies, each by itself; texts and deadlines are no options of a stream.
+fn options(components: &mut Components) -> Vec<Value> {
+    of::<Ask>(components);
+    let ask = components.0.get("Ask").cloned().unwrap_or_default();
+    let others = ["text", "texts", "query", "passages", "deadline_ms"];
+    let known = ask["properties"].as_object().into_iter().flatten();
+    known
+        .filter(|(name, _)| !others.contains(&name.as_str()))
+        .map(|(name, schema)| json!({"name": name, "in": "query", "schema": schema}))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a route takes and gives beside its bodies would be missing, or stand at another one.
+    #[test]
+    fn queries_errors_and_bytes_are_those_of_the_table() {
+        let document: Value = serde_json::from_slice(&document("m", "1")).unwrap();
+        let operation = |method: &str, path: &str| document["paths"][path][method].clone();
+        let names = |method: &str, path: &str| {
+            let all = operation(method, path)["parameters"].clone();
+            let all = all.as_array().cloned().unwrap_or_default();
+            let names = all
+                .iter()
+                .map(|one| one["name"].as_str().unwrap().to_owned());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        for (method, path) in [
+            ("patch", "/models/{name}"),
+            ("post", "/models/{name}/load"),
+            ("post", "/models/{name}/unload"),
+        ] {
+            assert_eq!(names(method, path), "name version", "{path}");
+        }
+        assert_eq!(names("get", "/models/{name}"), "name");
+        assert_eq!(names("post", "/embed"), "");
+        let options = names("post", "/predict/stream");
+        assert!(
+            options.contains("top_k") && !options.contains("text"),
+            "{options}"
+        );
+        for route in described() {
+            let operation = operation(&route.method.name().to_lowercase(), route.path);
+            let content = &operation["responses"]["200"]["content"];
+            let has_bytes = !content["application/octet-stream"].is_null();
+            assert_eq!(has_bytes, route.path.ends_with("/infer"), "{}", route.path);
+        }
+        let has_own_errors = |path: &str| {
+            let errors = operation("post", path)["responses"]["4XX"].to_string();
+            errors.contains("ErrorAnswer")
+        };
+        assert!(has_own_errors("/tag") && has_own_errors("/benchmark"));
+        assert!(!has_own_errors("/classify") && !has_own_errors("/embed"));
+    }
 
     /// A client that is generated from the document would miss a route or break on a dangling reference.
     #[test]

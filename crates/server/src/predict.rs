@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use axum::response::Response;
 use engine::{
-    CacheUse, Deadline, Input, Model, Prediction, Priority, ProblemType, PromptPooling, Reading,
-    Refused, Rendering, Request, RowError, Scores, Served, Service, Task, Ticket, Timing,
+    Admitted, CacheUse, Deadline, Input, Model, Prediction, Priority, ProblemType, PromptPooling,
+    Reading, Refused, Rendering, Request, RowError, Scores, Served, Service, Task, Ticket, Timing,
 };
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 
 use crate::app::App;
+use crate::aside::aside;
 use crate::models::Loaded;
 use crate::permits::Held;
 use crate::problem::{Code, Limit, Problem};
@@ -20,8 +21,6 @@ use crate::wire::own::{Ask, Columns};
 
 /// Requests with more bytes of text than this are tokenised where they hold up no other.
 const LONG_BYTES: usize = 16 << 10;
-/// The same for the writing of their answers.
-pub(crate) const MANY_ROWS: usize = 64;
 
 /// How answers are wanted, in the engine's words.
 #[derive(Clone, Debug, Default)]
@@ -223,25 +222,27 @@ pub(crate) fn pairs(
     Ok((passages.into_iter().map(pair).collect(), held))
 }
 
-/// Hands texts to a model. Nothing waits here.
-fn submit(loaded: &Loaded, inputs: Vec<Input>, options: &Options) -> Result<Ticket, Refused> {
-    hand_over(loaded, inputs, options, Service::submit)
+/// Hands texts to a model.
+async fn submit(loaded: &Loaded, inputs: Vec<Input>, options: &Options) -> Result<Ticket, Refused> {
+    hand_over(loaded, inputs, options, Service::admit).await
 }
 
 /// The same for those that come again if there is no room.
-pub(crate) fn offer(
+pub(crate) async fn offer(
     loaded: &Loaded,
     inputs: Vec<Input>,
     options: &Options,
 ) -> Result<Ticket, Refused> {
-    hand_over(loaded, inputs, options, Service::offer)
+    hand_over(loaded, inputs, options, Service::offer).await
 }
 
-fn hand_over(
+/// Nothing stands still here: texts that memory knows are answered at once, and a cache on disk or at a server is asked
+/// on another thread.
+async fn hand_over(
     loaded: &Loaded,
     inputs: Vec<Input>,
     options: &Options,
-    over: impl FnOnce(&Service, Request) -> Result<Ticket, Refused>,
+    admit: fn(&Service, Request) -> Result<Admitted, Refused>,
 ) -> Result<Ticket, Refused> {
     let length = |input: &Input| input.text().len() + input.pair().map_or(0, str::len);
     let bytes: usize = inputs.iter().map(length).sum();
@@ -257,11 +258,21 @@ fn hand_over(
         reading: options.reading,
         prompt: options.prompt.clone(),
     };
-    // So is the lookup in a cache that waits for another process.
-    if bytes > LONG_BYTES || loaded.service.model().shares_cache() {
-        tokio::task::block_in_place(|| over(&loaded.service, request))
-    } else {
-        over(&loaded.service, request)
+    let admitted = match bytes > LONG_BYTES {
+        true => aside(|| admit(&loaded.service, request))?,
+        false => admit(&loaded.service, request)?,
+    };
+    if !admitted.may_wait() {
+        return admitted.submit();
+    }
+    let submitting = tokio::task::spawn_blocking(|| admitted.submit());
+    match submitting.await {
+        Ok(submitted) => submitted,
+        Err(error) => match error.try_into_panic() {
+            // The gate's to answer, as if it had happened here.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Refused::Closed),
+        },
     }
 }
 
@@ -278,7 +289,8 @@ pub(crate) async fn answer(
     }
     options.check(loaded.service.model())?;
     let submitted = options.is_traced.then(Instant::now);
-    let served = submit(&loaded, inputs, options).map_err(refused)?.await;
+    let ticket = submit(&loaded, inputs, options).await;
+    let served = ticket.map_err(refused)?.await;
     Ok(Answered {
         submitted,
         ..render(loaded, served, options)

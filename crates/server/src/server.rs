@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 #[cfg(unix)]
@@ -32,6 +33,13 @@ use crate::traces::Traces;
 const LINGER: Duration = Duration::from_millis(500);
 /// How long no connection is taken on after the system has refused one, as it does without free files.
 const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+
+/// How the system finds out that a peer is gone, of which neither pings nor a timeout of ours would tell: after a minute
+/// of silence it asks four times.
+const PROBES: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// After so long without a frame a peer of HTTP/2 is asked whether it is there, and has as long to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -70,7 +78,8 @@ pub enum ServerError {
 }
 
 /// The routes of a server without its listening, for programs that have their own: every model is loaded first.
-/// What stops such a server, and its TLS, are the program's.
+/// What stops such a server, and its TLS, are the program's. On a runtime of one thread long texts and large answers hold
+/// up all other requests.
 ///
 /// # Errors
 /// If a setting cannot be honoured or a model not be loaded.
@@ -79,12 +88,17 @@ pub async fn router(
     models: Vec<ModelSpec>,
 ) -> Result<Router, ServerError> {
     settings.check_bodies().map_err(ServerError::Settings)?;
+    let app = app(settings, models)?;
+    load_all(&app).await?;
+    Ok(gate::router(app))
+}
+
+/// What all requests share. Nothing is loaded yet.
+fn app(settings: ServerSettings, models: Vec<ModelSpec>) -> Result<Arc<App>, ServerError> {
     let models = Models::new(settings.threads, models).map_err(ServerError::Settings)?;
     let traces = settings.otlp.as_ref().map(Traces::start).transpose();
     let traces = traces.map_err(ServerError::Settings)?;
-    let app = Arc::new(App::new(settings, models, traces));
-    load_all(&app).await?;
-    Ok(gate::router(app))
+    Ok(Arc::new(App::new(settings, models, traces)))
 }
 
 /// How a server ended.
@@ -130,12 +144,10 @@ impl Server {
         models: Vec<ModelSpec>,
     ) -> Result<Self, ServerError> {
         settings.check().map_err(ServerError::Settings)?;
-        let models = Models::new(settings.threads, models).map_err(ServerError::Settings)?;
         let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
-        let traces = settings.otlp.as_ref().map(Traces::start).transpose();
-        let traces = traces.map_err(ServerError::Settings)?;
+        let app = app(settings, models)?;
         let mut doors = Vec::new();
-        for &address in &settings.addresses {
+        for &address in &app.settings.addresses {
             let door = TcpListener::bind(address).await;
             let door = door.map_err(|source| ServerError::Listen {
                 address: address.to_string(),
@@ -143,14 +155,10 @@ impl Server {
             })?;
             doors.push(Door::Tcp(door));
         }
-        for path in &settings.sockets {
+        for path in &app.settings.sockets {
             doors.push(unix_door(path).await?);
         }
-        Ok(Self {
-            app: Arc::new(App::new(settings, models, traces)),
-            doors,
-            tls,
-        })
+        Ok(Self { app, doors, tls })
     }
 
     /// The addresses that it listens on, with the ports that the system chose.
@@ -202,10 +210,8 @@ impl Server {
         for task in accepting {
             let _ = task.await;
         }
-        let linger = Instant::now() + LINGER.min(app.settings.stop_timeout);
-        while app.connections.count() > 0 && Instant::now() < linger {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let linger = LINGER.min(app.settings.stop_timeout);
+        let _ = tokio::time::timeout(linger, app.connections.ended()).await;
         let clean = finish(&app, graceful, until).await;
         match failed {
             Some(error) => Err(error),
@@ -277,6 +283,8 @@ impl Door {
                 Ok((stream, _)) => {
                     // Answers are written whole: waiting for more to send only delays them.
                     let _ = stream.set_nodelay(true);
+                    // A peer that is gone without a word would keep its connection for ever.
+                    let _ = SockRef::from(&stream).set_tcp_keepalive(&PROBES);
                     match desk.tls.clone() {
                         Some(tls) => desk.greet(tls, stream, graceful.watcher()),
                         None => desk.seat(stream, graceful.watcher()),
@@ -329,7 +337,7 @@ impl Desk {
     {
         let begun = Instant::now();
         let service = TowerToHyperService::new(self.router.clone());
-        let line = Line::new(stream);
+        let line = Line::new(stream, self.app.settings.idle_timeout);
         let other = line.other();
         let connection = self.builder.serve_connection(TokioIo::new(line), service);
         let serving = watcher.watch(connection.into_owned());
@@ -367,10 +375,9 @@ async fn finish(app: &Arc<App>, graceful: Arc<GracefulShutdown>, until: Instant)
             .is_ok(),
         None => false,
     };
-    while app.streams.count() > 0 && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    clean &= app.streams.count() == 0;
+    clean &= tokio::time::timeout_at(until.into(), app.streams.ended())
+        .await
+        .is_ok();
     let services: Vec<_> = app
         .models
         .loaded()

@@ -31,6 +31,9 @@ pub struct ServerSettings {
     pub compress_from: usize,
     /// Within this a request's head, and then its body, must have arrived.
     pub read_timeout: Duration,
+    /// How long a client may leave a stream without sending or reading anything, or any answer without reading; as long
+    /// as it likes if none.
+    pub idle_timeout: Option<Duration>,
     /// How long requests may take to finish once the server is to stop.
     pub stop_timeout: Duration,
     /// Threads that speak HTTP, beside those that compute.
@@ -127,6 +130,7 @@ impl Default for ServerSettings {
             max_body_bytes_in_flight: 256 << 20,
             compress_from: 64 << 10,
             read_timeout: Duration::from_secs(30),
+            idle_timeout: Some(Duration::from_secs(300)),
             stop_timeout: Duration::from_secs(30),
             http_threads: engine::available_threads(),
             threads: engine::available_threads(),

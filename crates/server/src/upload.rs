@@ -13,6 +13,7 @@ use hyper::header;
 use crate::app::App;
 use crate::call::words;
 use crate::coding::{Coding, Unpacker};
+use crate::passing::Passing;
 use crate::problem::{Code, Problem};
 
 /// Of a body that nobody wants, no more than this is read.
@@ -23,7 +24,7 @@ const LEFTOVER_PAUSE: Duration = Duration::from_secs(5);
 /// A request's body. What is left of it when it is dropped is read and thrown away, within bounds: a client that
 /// is refused while it sends would otherwise meet a broken connection instead of the answer.
 pub(crate) struct Upload {
-    app: Arc<App>,
+    passing: Arc<Passing>,
     /// `None` once it has ended.
     body: Option<Body>,
     unpacker: Unpacking,
@@ -41,7 +42,7 @@ enum Unpacking {
 }
 
 impl Upload {
-    pub(crate) fn new(app: Arc<App>, headers: &HeaderMap, body: Body) -> Self {
+    pub(crate) fn new(passing: Arc<Passing>, headers: &HeaderMap, body: Body) -> Self {
         let unpacker = match headers.get(header::CONTENT_ENCODING) {
             None => Unpacking::No,
             Some(name) => match Coding::named(name.as_bytes()) {
@@ -51,7 +52,7 @@ impl Upload {
             },
         };
         Self {
-            app,
+            passing,
             body: Some(body),
             unpacker,
             packed: Bytes::new(),
@@ -93,6 +94,7 @@ impl Upload {
                 return Ok(None);
             };
             let frame = frame.map_err(|error| {
+                self.passing.broke(&error);
                 Problem::bad_request(format!("the body broke off: {}", words(&error)))
             });
             let frame = frame.inspect_err(|_| self.body = None)?;
@@ -119,7 +121,7 @@ impl Upload {
     /// Leaves nothing behind that would be read on.
     pub(crate) fn take(&mut self) -> Upload {
         Upload {
-            app: Arc::clone(&self.app),
+            passing: Arc::clone(&self.passing),
             body: self.body.take(),
             unpacker: std::mem::replace(&mut self.unpacker, Unpacking::No),
             packed: std::mem::take(&mut self.packed),
@@ -135,7 +137,7 @@ impl Drop for Upload {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(discard(Arc::clone(&self.app), body));
+            runtime.spawn(discard(Arc::clone(&self.passing.app), body));
         }
     }
 }

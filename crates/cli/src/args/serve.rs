@@ -164,6 +164,10 @@ pub(crate) struct OperationArgs {
     /// Seconds within which a request's head, and then its body, must arrive
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) read_timeout_s: u32,
+    /// Seconds that a client may leave a stream without sending or reading anything, or any answer without reading; 0
+    /// for as long as it likes
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) idle_timeout_s: u32,
     /// Seconds that accepted requests have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) stop_timeout_s: u32,

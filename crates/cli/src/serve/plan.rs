@@ -317,6 +317,10 @@ pub(super) fn settings(
         max_body_bytes: bytes(args.limits.max_body_bytes),
         max_body_bytes_in_flight: bytes(args.limits.max_body_bytes_in_flight),
         read_timeout: Duration::from_secs(args.operation.read_timeout_s.into()),
+        idle_timeout: match args.operation.idle_timeout_s {
+            0 => None,
+            seconds => Some(Duration::from_secs(seconds.into())),
+        },
         stop_timeout: Duration::from_secs(args.operation.stop_timeout_s.into()),
         http_threads: args
             .operation

@@ -77,31 +77,38 @@ impl Cache {
         self.memory.is_some() || self.disk.is_some() || self.remote.is_some()
     }
 
-    /// Whether others share the cache: then rows are better looked up together.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.remote.is_some()
+    /// Whether there is more to ask than memory: a disk, or a server that others share, both of which may keep one
+    /// waiting for milliseconds.
+    pub(crate) fn is_beyond_memory(&self) -> bool {
+        self.disk.is_some() || self.remote.is_some()
     }
 
-    /// Looks rows up that were not [here](Self::get), with the server that others share, and counts nothing. May
-    /// wait for milliseconds.
-    pub(crate) fn get_shared(&self, keys: &[Key]) -> Vec<Option<Entry>> {
-        let found = match &self.remote {
-            Some(remote) if !keys.is_empty() => remote.get(keys),
-            _ => vec![None; keys.len()],
+    /// Looks rows up that [memory](Self::get_in_memory) does not know, on disk and then, together, with the server that
+    /// others share; counts nothing: see [`count_hits`](Self::count_hits). May wait for milliseconds.
+    pub(crate) fn get_beyond_memory(&self, keys: &[Key]) -> Vec<Option<Entry>> {
+        let mut found: Vec<_> = keys.iter().map(|&key| self.get_on_disk(key)).collect();
+        let Some(remote) = &self.remote else {
+            return found;
         };
-        for (&key, entry) in keys.iter().zip(&found) {
-            if let (Some(memory), Some(entry)) = (&self.memory, entry) {
-                self.counters.evicted(memory.put(key, entry.clone()));
+        let missing = (0..keys.len()).filter(|&at| found[at].is_none());
+        let missing: Vec<usize> = missing.collect();
+        let asked: Vec<Key> = missing.iter().map(|&at| keys[at]).collect();
+        for (at, entry) in missing.into_iter().zip(remote.get(&asked)) {
+            if let (Some(memory), Some(entry)) = (&self.memory, &entry) {
+                self.counters.evicted(memory.put(keys[at], entry.clone()));
             }
+            found[at] = entry;
         }
         found
     }
 
-    /// Looks a row up in this process, and counts nothing: see [`count_hits`](Self::count_hits).
+    /// Looks a row up in this process, in memory and on disk; counts nothing.
     pub(crate) fn get(&self, key: Key) -> Option<Entry> {
-        if let Some(entry) = self.memory.as_ref().and_then(|memory| memory.get(key)) {
-            return Some(entry);
-        }
+        let known = self.get_in_memory(key);
+        known.or_else(|| self.get_on_disk(key))
+    }
+
+    fn get_on_disk(&self, key: Key) -> Option<Entry> {
         let entry = self.disk.as_ref()?.get(key)?;
         if let Some(memory) = &self.memory {
             self.counters.evicted(memory.put(key, entry.clone()));
@@ -109,7 +116,7 @@ impl Cache {
         Some(entry)
     }
 
-    /// Looks a row up in memory alone, for whoever holds a lock.
+    /// Looks a row up in memory, which takes no longer than it may under a lock; counts nothing.
     pub(crate) fn get_in_memory(&self, key: Key) -> Option<Entry> {
         self.memory.as_ref()?.get(key)
     }

@@ -43,7 +43,7 @@ const LAST: Duration = Duration::from_secs(2);
 pub(crate) struct RemoteTier {
     shared: Arc<Shared>,
     /// There until the tier is dropped.
-    queue: Option<SyncSender<Computed>>,
+    queue: Option<SyncSender<Told>>,
     /// Tells when the thread has written everything.
     done: Mutex<Receiver<()>>,
 }
@@ -54,6 +54,23 @@ struct Computed {
     entry: Entry,
     /// How often the tier had been emptied then.
     epoch: u64,
+}
+
+/// What the thread is told.
+enum Told {
+    /// A row that is to be written.
+    Row(Computed),
+    /// A connection was given up: there is one to open.
+    Lost,
+}
+
+/// A connection that a lookup has. When it is dropped it is there for the next one; unless it owes an answer, which
+/// the next one would take for its own: then it is given up.
+struct Lent<'a> {
+    tier: &'a RemoteTier,
+    /// There until it is dropped.
+    connection: Option<Connection>,
+    owes_answer: bool,
 }
 
 /// What lookups and the thread share.
@@ -147,29 +164,19 @@ impl RemoteTier {
         let counts = &self.shared.counts;
         let mut found = Vec::with_capacity(keys.len());
         let begun = Instant::now();
-        let lent = self.shared.lock().idle.pop();
-        if let Some(mut connection) = lent {
-            let mut is_well = true;
+        if let Some(mut lent) = self.lend() {
             for keys in keys.chunks(ASKED) {
                 let left = LOOKUP.saturating_sub(begun.elapsed());
                 if left.is_zero() {
                     break;
                 }
-                match self.shared.ask(&mut connection, keys, left) {
+                match lent.ask(keys, left) {
                     Ok(entries) => found.extend(entries),
                     Err(_) => {
-                        is_well = false;
                         counts.failures.fetch_add(1, Relaxed);
                         break;
                     }
                 }
-            }
-            let mut pool = self.shared.lock();
-            if is_well {
-                pool.idle.push(connection);
-            } else {
-                pool.open -= 1;
-                pool.rest_until = Some(Instant::now() + PAUSE);
             }
         }
         let hits = found.iter().flatten().count();
@@ -184,14 +191,28 @@ impl RemoteTier {
         found
     }
 
+    /// A connection, if one is free.
+    fn lend(&self) -> Option<Lent<'_>> {
+        let connection = self.shared.lock().idle.pop()?;
+        Some(Lent {
+            tier: self,
+            connection: Some(connection),
+            owes_answer: false,
+        })
+    }
+
     /// Keeps what was computed, if there is room in the queue. Never waits.
     pub(crate) fn put(&self, key: Key, entry: Entry) {
         let epoch = self.shared.epoch.load(Relaxed);
-        let row = Computed { key, entry, epoch };
-        let queue = self.queue.as_ref();
-        if queue.is_none_or(|queue| queue.try_send(row).is_err()) {
+        if !self.tell(Told::Row(Computed { key, entry, epoch })) {
             self.shared.counts.dropped.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Tells the thread, if there is room in its queue; says whether there was.
+    fn tell(&self, what: Told) -> bool {
+        let queue = self.queue.as_ref();
+        queue.is_some_and(|queue| queue.try_send(what).is_ok())
     }
 
     /// Forgets every answer of this scope, those included that wait to be written. Blocks.
@@ -244,6 +265,38 @@ impl RemoteTier {
             written: written.load(Relaxed),
             dropped: dropped.load(Relaxed),
             failures: failures.load(Relaxed),
+        }
+    }
+}
+
+impl Lent<'_> {
+    /// What the server knows of rows, one for each.
+    fn ask(
+        &mut self,
+        keys: &[Key],
+        within: Duration,
+    ) -> RedisResult<impl Iterator<Item = Option<Entry>>> {
+        let gone = || RedisError::from((ErrorKind::Io, "the connection is given up"));
+        let connection = self.connection.as_mut().ok_or_else(gone)?;
+        self.owes_answer = true;
+        let entries = self.tier.shared.ask(connection, keys, within)?;
+        self.owes_answer = false;
+        Ok(entries)
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.tier.shared.lock();
+        match self.connection.take().filter(|_| !self.owes_answer) {
+            Some(connection) => pool.idle.push(connection),
+            None => {
+                pool.open -= 1;
+                pool.rest_until = Some(Instant::now() + PAUSE);
+                drop(pool);
+                // If the queue is full the thread is awake, and looks itself.
+                self.tier.tell(Told::Lost);
+            }
         }
     }
 }
@@ -302,49 +355,66 @@ impl Shared {
     }
 
     /// Writes what was computed and keeps connections open, until nobody can compute any more.
-    fn serve(&self, computed: &Receiver<Computed>) {
+    fn serve(&self, told: &Receiver<Told>) {
         let mut writing: Option<Connection> = None;
         loop {
-            if self
-                .lock()
-                .rest_until
-                .is_none_or(|until| until <= Instant::now())
-                && self.open_all(&mut writing).is_err()
-            {
+            let may_open = |until| until <= Instant::now();
+            let rest_until = self.lock().rest_until;
+            if rest_until.is_none_or(may_open) && self.open_all(&mut writing).is_err() {
                 self.failed();
             }
             let mut rows = Vec::new();
-            match computed.recv_timeout(PAUSE / 10) {
-                Ok(row) => rows.push(row),
+            match self.next(told, writing.is_some()) {
+                Ok(what) => rows.extend(what.row()),
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            rows.extend(computed.try_iter().take(WRITTEN - 1));
-            let count = rows.len() as u64;
-            let _writing = self.writing();
-            let epoch = self.epoch.load(Relaxed);
-            rows.retain(|row| row.epoch == epoch);
-            let forgotten = count - rows.len() as u64;
-            self.counts.dropped.fetch_add(forgotten, Relaxed);
-            let count = count - forgotten;
-            let Some(connection) = writing.as_mut().filter(|_| count > 0) else {
-                self.counts.dropped.fetch_add(count, Relaxed);
-                continue;
-            };
-            match self.write(connection, &rows) {
-                Ok(()) => self.counts.written.fetch_add(count, Relaxed),
-                Err(error) => {
-                    // A full server refuses, and goes on answering.
-                    if error.is_io_error() || error.is_connection_dropped() {
-                        writing = None;
-                    }
-                    self.failed();
-                    self.counts.dropped.fetch_add(count, Relaxed)
-                }
-            };
+            let more = told.try_iter().filter_map(Told::row);
+            rows.extend(more.take(WRITTEN - 1));
+            self.write_all(&mut writing, rows);
         }
     }
 
+    /// What the thread is told next; while connections are missing, no later than when they may be opened.
+    fn next(&self, told: &Receiver<Told>, can_write: bool) -> Result<Told, RecvTimeoutError> {
+        let (is_whole, rest_until) = {
+            let pool = self.lock();
+            (can_write && pool.open == CONNECTIONS, pool.rest_until)
+        };
+        if is_whole {
+            return told.recv().map_err(|_| RecvTimeoutError::Disconnected);
+        }
+        let rest = rest_until.map(|until| until.saturating_duration_since(Instant::now()));
+        told.recv_timeout(rest.unwrap_or_default())
+    }
+
+    /// Writes rows that have not been forgotten since, and counts what became of them.
+    fn write_all(&self, writing: &mut Option<Connection>, mut rows: Vec<Computed>) {
+        let count = rows.len() as u64;
+        let _writing = self.writing();
+        let epoch = self.epoch.load(Relaxed);
+        rows.retain(|row| row.epoch == epoch);
+        let forgotten = count - rows.len() as u64;
+        self.counts.dropped.fetch_add(forgotten, Relaxed);
+        let count = count - forgotten;
+        let Some(connection) = writing.as_mut().filter(|_| count > 0) else {
+            self.counts.dropped.fetch_add(count, Relaxed);
+            return;
+        };
+        match self.write(connection, &rows) {
+            Ok(()) => self.counts.written.fetch_add(count, Relaxed),
+            Err(error) => {
+                // A full server refuses, and goes on answering.
+                if error.is_io_error() || error.is_connection_dropped() {
+                    *writing = None;
+                }
+                self.failed();
+                self.counts.dropped.fetch_add(count, Relaxed)
+            }
+        };
+    }
+
+    /// Opens the connections that are missing.
     fn open_all(&self, writing: &mut Option<Connection>) -> RedisResult<()> {
         if writing.is_none() {
             *writing = Some(self.connect(WRITE)?);
@@ -374,5 +444,96 @@ impl Shared {
                 .ignore();
         }
         all.query(connection)
+    }
+}
+
+impl Told {
+    fn row(self) -> Option<Computed> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Lost => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    /// A server that says the same to everything.
+    fn yes_man() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                std::thread::spawn(move || {
+                    let mut line = String::new();
+                    while stream.read_line(&mut line).is_ok_and(|read| read > 0) {
+                        // A command is a list: its head says that one comes.
+                        if line.starts_with('*') && stream.get_mut().write_all(b"+OK\r\n").is_err()
+                        {
+                            return;
+                        }
+                        line.clear();
+                    }
+                });
+            }
+        });
+        url
+    }
+
+    fn tier() -> RemoteTier {
+        let tier = RemoteTier::open(&RemotePlace {
+            url: yes_man(),
+            scope: "s".to_owned(),
+        });
+        let tier = tier.unwrap();
+        eventually(&tier, |pool| pool.idle.len() == CONNECTIONS);
+        tier
+    }
+
+    fn eventually(tier: &RemoteTier, is_so: impl Fn(&Pool) -> bool) {
+        let begun = Instant::now();
+        while !is_so(&tier.shared.lock()) {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            std::thread::yield_now();
+        }
+    }
+
+    /// A panic would take a connection for ever, until no lookup found one; or leave one whose answers are a
+    /// lookup late.
+    #[test]
+    fn a_connection_that_is_lent_comes_back_or_is_replaced() {
+        let tier = tier();
+        let panics = |owes_answer| {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                let mut lent = tier.lend().unwrap();
+                lent.owes_answer = owes_answer;
+                panic!("on purpose");
+            }));
+            assert!(panicked.is_err());
+        };
+        panics(false);
+        let state = |pool: &Pool| (pool.idle.len(), pool.open, pool.rest_until.is_some());
+        assert_eq!(
+            state(&tier.shared.lock()),
+            (CONNECTIONS, CONNECTIONS, false)
+        );
+        panics(true);
+        {
+            let pool = tier.shared.lock();
+            assert_eq!(state(&pool), (CONNECTIONS - 1, CONNECTIONS - 1, true));
+        }
+        // The thread that slept is told.
+        eventually(&tier, |pool| pool.idle.len() == CONNECTIONS);
+        // An answer of another kind than was asked for.
+        assert_eq!(tier.get(&[Key::default()]).len(), 1);
+        assert_eq!(tier.stats().failures, 1);
+        assert_eq!(tier.shared.lock().open, CONNECTIONS - 1);
     }
 }

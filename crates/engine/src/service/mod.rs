@@ -12,6 +12,8 @@
 //!
 //! - A request holds a permit ([`batch::Permit`]) from its arrival until its answers are taken or its ticket
 //!   is dropped; what is in flight is therefore bounded, and the counters cannot leak.
+//! - Memory is asked for a request's rows as soon as they are tokenised. What it does not know is asked for on disk
+//!   and at a server only after that ([`Admitted::may_wait`]), for callers whose threads must not stand still.
 //! - A request whose rows are all cached is answered within `submit`, and touches neither queue nor workers.
 //! - The queue and the list of rows in flight ([`flights`]) stand under one lock, which nobody holds while
 //!   tokenising or computing. A worker takes a batch under the same lock as it looks for one.
@@ -49,6 +51,8 @@ pub use request::{Deadline, Priority, Reading, Refused, Request};
 pub use settings::{ServiceLimits, ServiceSettings};
 use stats::Counters;
 pub use stats::ServiceStats;
+pub use submit::Admitted;
+use submit::Refusals;
 pub use ticket::{Served, Ticket, Timing};
 use worker::{Rate, Run};
 
@@ -227,34 +231,38 @@ impl Service {
         &self.handle.shared.model
     }
 
-    /// Takes a request on. It tokenises on the calling thread and waits for nothing: a short text keeps the
-    /// thread for microseconds, ten thousand long ones for some tenths of a second.
+    /// Takes a request on. It tokenises on the calling thread, a short text for microseconds, ten thousand long ones
+    /// for some tenths of a second; and it waits for a cache on disk or at a server, for milliseconds, if it has one
+    /// and memory does not know every row. [`admit`](Self::admit) does all but the waiting.
     ///
     /// # Errors
     /// If the service is closed, or the request is beyond a limit.
     pub fn submit(&self, request: Request) -> Result<Ticket, Refused> {
-        let shared = &self.handle.shared;
-        let submitted = shared.submit(request);
-        if let Err(why) = &submitted {
-            shared.counters.refused(why);
-        }
-        submitted
+        self.admit(request)?.submit()
     }
 
-    /// As [`submit`](Self::submit), for callers that come again with the same: while nothing has room it is refused
-    /// before it is tokenised, and what is refused with [`Refused::TooMany`] is not counted as refused.
+    /// The first half of [`submit`](Self::submit), which waits for nothing: the request is admitted, tokenised, and
+    /// looked up in memory.
     ///
     /// # Errors
     /// If the service is closed, or the request is beyond a limit.
-    pub fn offer(&self, request: Request) -> Result<Ticket, Refused> {
+    pub fn admit(&self, request: Request) -> Result<Admitted, Refused> {
+        let shared = &self.handle.shared;
+        let admitted = shared.admit(request, Refusals::Counted);
+        shared.counted(admitted, Refusals::Counted)
+    }
+
+    /// As [`admit`](Self::admit), for callers that come again with the same: while nothing has room it is refused
+    /// before it is tokenised, and what is refused with [`Refused::TooMany`], here or when it is submitted, is not
+    /// counted as refused.
+    ///
+    /// # Errors
+    /// If the service is closed, or the request is beyond a limit.
+    pub fn offer(&self, request: Request) -> Result<Admitted, Refused> {
         let shared = &self.handle.shared;
         shared.room()?;
-        let submitted = shared.submit(request);
-        match &submitted {
-            Ok(_) | Err(Refused::TooMany { .. }) => {}
-            Err(why) => shared.counters.refused(why),
-        }
-        submitted
+        let admitted = shared.admit(request, Refusals::Retried);
+        shared.counted(admitted, Refusals::Retried)
     }
 
     /// The settings in force.

@@ -326,7 +326,8 @@ fn what_comes_again_is_not_counted_as_refused() {
     gate.open();
     held.wait();
     waiting.wait();
-    let answered = service.offer(request(&["b"])).unwrap().wait();
+    let offered = service.offer(request(&["b"])).unwrap();
+    let answered = offered.submit().unwrap().wait();
     assert_eq!(error_codes(&answered), [None]);
     service.close();
     assert!(matches!(

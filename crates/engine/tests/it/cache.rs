@@ -1,6 +1,11 @@
 //! The cache saves time and changes nothing.
 
-use batchwright_engine::{BenchmarkSpec, Error, Input, ModelBuilder, Origin, Window};
+use std::cell::Cell;
+
+use batchwright_engine::{
+    BenchmarkSpec, CacheUse, Error, Input, ModelBuilder, Origin, Request, Service, ServiceSettings,
+    Window,
+};
 use testing::golden::Golden;
 
 use crate::{bits, builder, texts};
@@ -171,4 +176,68 @@ fn the_cache_on_disk_is_read_by_equal_models_alone() {
         .unwrap();
     other.embed(&texts).unwrap();
     assert!(other.cache_stats().misses > 0);
+}
+
+/// A thread that answers many connections would stand still for a disk; or every request take the way round, also
+/// those that memory answers.
+#[test]
+fn a_request_waits_for_the_disk_only_if_memory_does_not_know_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let golden = Golden::load("bert-embed");
+    let serve = |builder: ModelBuilder| {
+        let model = builder.threads(1).load().unwrap();
+        Service::start(model, ServiceSettings::default()).unwrap()
+    };
+    let rows = ["of an earlier job", "the same"];
+    let request = || Request::new(rows.map(Input::from).to_vec());
+    let on_disk = || builder(&golden).cache_dir(directory.path());
+    let expected = on_disk().load().unwrap().embed(rows).unwrap();
+
+    let again = serve(on_disk().cache_entries(9));
+    let admitted = again.admit(request()).unwrap();
+    assert!(admitted.may_wait());
+    let served = admitted.submit().unwrap().wait();
+    assert_eq!(served.cached, 2);
+    for (answer, expected) in served.answers.iter().zip(&expected) {
+        assert_eq!(bits(&answer.as_ref().unwrap().values), bits(expected));
+    }
+    // Memory knows it now.
+    let admitted = again.admit(request()).unwrap();
+    assert!(!admitted.may_wait());
+    assert_eq!(admitted.submit().unwrap().wait().cached, 2);
+    let uncached = Request {
+        cache: CacheUse::No,
+        ..request()
+    };
+    assert!(!again.admit(uncached).unwrap().may_wait());
+    // Nobody holds a place.
+    assert_eq!(again.stats().requests_in_flight, 0);
+    assert_eq!(
+        (again.stats().rows_computed, again.stats().cache.hits),
+        (0, 4)
+    );
+
+    let in_memory = serve(builder(&golden).cache_entries(9));
+    assert!(!in_memory.admit(request()).unwrap().may_wait());
+}
+
+/// A measurement that nobody waits for any more would go on for its minute, beside those who are served.
+#[test]
+fn measuring_ends_when_nobody_wants_it() {
+    let model = builder(&Golden::load("bert-embed")).load().unwrap();
+    let spec = BenchmarkSpec {
+        batch_tokens: vec![64],
+        rounds: 100_000,
+        single_queries: 1_000,
+        ..BenchmarkSpec::new(["a", "b"].map(Input::from).to_vec())
+    };
+    let asked = Cell::new(0);
+    let report = model.benchmark_while(&spec, || {
+        asked.set(asked.get() + 1);
+        asked.get() < 10
+    });
+    let report = report.unwrap();
+    assert!(report.cut_short);
+    assert_eq!(report.single.queries, 10);
+    assert!(report.budgets.is_empty());
 }

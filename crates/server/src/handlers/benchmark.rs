@@ -1,5 +1,6 @@
 //! `/benchmark`: a model measured while it is served, on the caller's own texts.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, TryLockError};
 use std::time::Duration;
 
@@ -91,6 +92,18 @@ impl BenchmarkAsk {
     }
 }
 
+/// Whoever waits for a report; says, when it is dropped, that nobody does.
+#[derive(Default)]
+struct Waiting {
+    is_given_up: Arc<AtomicBool>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.is_given_up.store(true, Relaxed);
+    }
+}
+
 pub(crate) async fn benchmark(mut call: Call) -> Result<Response, Problem> {
     if call.app.settings.benchmarks == Benchmarks::Off {
         return Err(Problem::new(
@@ -107,6 +120,8 @@ pub(crate) async fn benchmark(mut call: Call) -> Result<Response, Problem> {
     })?;
     let spec = ask.spec()?;
     let app = Arc::clone(&call.app);
+    let waiting = Waiting::default();
+    let is_given_up = Arc::clone(&waiting.is_given_up);
     let measuring = tokio::task::spawn_blocking(move || {
         let _alone = match app.benchmark.try_lock() {
             Ok(alone) => alone,
@@ -118,14 +133,20 @@ pub(crate) async fn benchmark(mut call: Call) -> Result<Response, Problem> {
                 return Err(Problem::new(Code::Busy, words).after(seconds));
             }
         };
-        measure(&loaded, &spec)
+        let is_wanted = || !is_given_up.load(Relaxed) && !app.is_stopping();
+        measure(&loaded, &spec, is_wanted)
     });
     let measured = measuring.await;
+    drop(waiting);
     measured.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
 }
 
-fn measure(loaded: &Loaded, spec: &BenchmarkSpec) -> Result<Response, Problem> {
-    let report = loaded.service.model().benchmark(spec);
+fn measure(
+    loaded: &Loaded,
+    spec: &BenchmarkSpec,
+    is_wanted: impl Fn() -> bool,
+) -> Result<Response, Problem> {
+    let report = loaded.service.model().benchmark_while(spec, is_wanted);
     let report = report.map_err(|error| match error {
         engine::Error::Row { row, error } => Problem::of_row(row, &error),
         engine::Error::Option { name, problem } => {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
-use engine::ServiceSettings;
-use serde::{Deserialize, Serialize};
+use engine::{QueueLimits, ServiceLimits, ServiceSettings};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::state::model_json;
 use crate::call::Call;
-use crate::models::{Loaded, Pick, Slot};
+use crate::models::{Loaded, Slot};
 use crate::problem::{Code, Problem};
 use crate::reply;
 
@@ -71,55 +71,73 @@ pub(crate) async fn unload(call: Call) -> Result<Response, Problem> {
     unloaded.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
 }
 
-/// What can be changed of a model while it runs. What is left out stays as it is.
+/// What can be changed of a model while it runs. What is left out stays as it is; `null` takes back what was changed, to
+/// what the server was started with.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SettingsBody {
     /// Most tokens of a batch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
-    batch_tokens: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<usize>, minimum = 1)]
+    batch_tokens: Count,
     /// Most texts of a batch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
-    batch_size: Option<usize>,
-    /// How long a text may wait for others; 0 takes what waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_wait_us: Option<u64>,
-    /// After how long a waiting text moves up one class of priority.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ageing_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<usize>, minimum = 1)]
+    batch_size: Count,
+    /// How long a text may wait for others, an hour at most; 0 takes what waits.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<u64>, maximum = 3_600_000_000_u64)]
+    max_wait_us: Time,
+    /// After how long a waiting text moves up one class of priority, an hour at most.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<u64>, maximum = 3_600_000)]
+    ageing_ms: Time,
     /// The deadline of requests that name none; 0 for none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    default_deadline_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<u64>)]
+    default_deadline_ms: Time,
     /// Most requests at once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
-    max_requests: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<usize>, minimum = 1)]
+    max_requests: Count,
     /// Most texts of a request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
-    max_texts: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<usize>, minimum = 1)]
+    max_texts: Count,
     /// Most tokens of all requests at once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
-    max_tokens_in_flight: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<usize>, minimum = 1)]
+    max_tokens_in_flight: Count,
     /// Most bytes of all requests at once: texts, tokens and answers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
-    max_bytes_in_flight: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<usize>, minimum = 1)]
+    max_bytes_in_flight: Count,
     /// Most distinct texts that wait.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
-    max_queue: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<usize>, minimum = 1)]
+    max_queue: Count,
     /// Most tokens that wait.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
-    max_queue_tokens: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<usize>, minimum = 1)]
+    max_queue_tokens: Count,
     /// Most bytes of the tokens that wait.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
-    max_queue_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<usize>, minimum = 1)]
+    max_queue_bytes: Count,
+}
+
+/// A number that is left out, null, or there.
+type Count = Option<Option<usize>>;
+/// A time, likewise.
+type Time = Option<Option<u64>>;
+
+/// What is there, be it null: serde takes null for what is left out.
+fn given<'de, D, T>(from: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(from).map(Some)
 }
 
 fn ms(time: Duration) -> u64 {
@@ -128,48 +146,70 @@ fn ms(time: Duration) -> u64 {
 
 impl SettingsBody {
     pub(crate) fn of(settings: &ServiceSettings) -> Self {
+        // What is not set has no number that could be shown.
+        let some = |number: Option<usize>| number.map(Some);
         Self {
-            batch_tokens: settings.batch_tokens,
-            batch_size: settings.batch_rows,
-            max_wait_us: Some(settings.max_wait.as_micros() as u64),
-            ageing_ms: Some(ms(settings.ageing)),
-            default_deadline_ms: settings.default_deadline.map(ms),
-            max_requests: Some(settings.limits.requests),
-            max_texts: Some(settings.limits.texts_per_request),
-            max_tokens_in_flight: Some(settings.limits.tokens),
-            max_bytes_in_flight: Some(settings.limits.bytes),
-            max_queue: Some(settings.queue.entries),
-            max_queue_tokens: Some(settings.queue.tokens),
-            max_queue_bytes: Some(settings.queue.bytes),
+            batch_tokens: some(settings.batch_tokens),
+            batch_size: some(settings.batch_rows),
+            max_wait_us: Some(Some(settings.max_wait.as_micros() as u64)),
+            ageing_ms: Some(Some(ms(settings.ageing))),
+            default_deadline_ms: settings.default_deadline.map(|time| Some(ms(time))),
+            max_requests: some(Some(settings.limits.requests)),
+            max_texts: some(Some(settings.limits.texts_per_request)),
+            max_tokens_in_flight: some(Some(settings.limits.tokens)),
+            max_bytes_in_flight: some(Some(settings.limits.bytes)),
+            max_queue: some(Some(settings.queue.entries)),
+            max_queue_tokens: some(Some(settings.queue.tokens)),
+            max_queue_bytes: some(Some(settings.queue.bytes)),
         }
     }
 
-    fn onto(&self, settings: &mut ServiceSettings) {
-        fn put<T: Copy>(place: &mut T, value: Option<T>) {
-            if let Some(value) = value {
-                *place = value;
-            }
-        }
-        settings.batch_tokens = self.batch_tokens.or(settings.batch_tokens);
-        settings.batch_rows = self.batch_size.or(settings.batch_rows);
+    /// Changes settings; `own` are those that null takes them back to.
+    fn onto(&self, now: &mut ServiceSettings, own: &ServiceSettings) {
+        let ms = Duration::from_millis;
+        let deadline = |of: u64| (of > 0).then_some(ms(of));
         put(
-            &mut settings.max_wait,
-            self.max_wait_us.map(Duration::from_micros),
+            &mut now.batch_tokens,
+            self.batch_tokens,
+            Some,
+            own.batch_tokens,
         );
+        put(&mut now.batch_rows, self.batch_size, Some, own.batch_rows);
+        let us = Duration::from_micros;
+        put(&mut now.max_wait, self.max_wait_us, us, own.max_wait);
+        put(&mut now.ageing, self.ageing_ms, ms, own.ageing);
+        let (place, given) = (&mut now.default_deadline, self.default_deadline_ms);
+        put(place, given, deadline, own.default_deadline);
+        self.limits_onto(&mut now.limits, own.limits);
+        self.queue_onto(&mut now.queue, own.queue);
+    }
+
+    fn limits_onto(&self, now: &mut ServiceLimits, own: ServiceLimits) {
+        let as_is = |number| number;
+        put(&mut now.requests, self.max_requests, as_is, own.requests);
+        let (place, given) = (&mut now.texts_per_request, self.max_texts);
+        put(place, given, as_is, own.texts_per_request);
         put(
-            &mut settings.ageing,
-            self.ageing_ms.map(Duration::from_millis),
+            &mut now.tokens,
+            self.max_tokens_in_flight,
+            as_is,
+            own.tokens,
         );
-        if let Some(ms) = self.default_deadline_ms {
-            settings.default_deadline = (ms > 0).then_some(Duration::from_millis(ms));
-        }
-        put(&mut settings.limits.requests, self.max_requests);
-        put(&mut settings.limits.texts_per_request, self.max_texts);
-        put(&mut settings.limits.tokens, self.max_tokens_in_flight);
-        put(&mut settings.limits.bytes, self.max_bytes_in_flight);
-        put(&mut settings.queue.entries, self.max_queue);
-        put(&mut settings.queue.tokens, self.max_queue_tokens);
-        put(&mut settings.queue.bytes, self.max_queue_bytes);
+        put(&mut now.bytes, self.max_bytes_in_flight, as_is, own.bytes);
+    }
+
+    fn queue_onto(&self, now: &mut QueueLimits, own: QueueLimits) {
+        let as_is = |number| number;
+        put(&mut now.entries, self.max_queue, as_is, own.entries);
+        put(&mut now.tokens, self.max_queue_tokens, as_is, own.tokens);
+        put(&mut now.bytes, self.max_queue_bytes, as_is, own.bytes);
+    }
+}
+
+/// Changes a setting if it is given: to a value, or back to its own.
+fn put<A, T>(place: &mut T, given: Option<Option<A>>, of: impl Fn(A) -> T, own: T) {
+    if let Some(value) = given {
+        *place = value.map_or(own, of);
     }
 }
 
@@ -177,16 +217,9 @@ pub(crate) async fn settings(mut call: Call) -> Result<Response, Problem> {
     let query: VersionQuery = call.query()?;
     let payload = call.payload().await?;
     let body: SettingsBody = payload.json()?;
-    let loaded = call.app.models.find(Pick {
-        name: call.place("name"),
-        version: query.version.as_deref(),
-        task: None,
-    })?;
-    let slots = call.app.models.named(&loaded.name, Some(&loaded.version))?;
-    let mut now = loaded.service.settings();
-    for slot in slots {
-        now = slot.change(|settings| body.onto(settings))?;
-    }
+    let name = call.place("name").unwrap_or_default();
+    let slot = call.app.models.slot(name, query.version.as_deref())?;
+    let now = slot.change(|settings| body.onto(settings, &slot.spec.settings))?;
     Ok(reply::json(reply::to_json(&SettingsBody::of(&now))))
 }
 

@@ -3,19 +3,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::response::Response;
 use bytes::Bytes;
 use engine::Deadline;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use prost::Message;
 
 use super::oip::{self as http, EXTENSIONS, READY, specs};
-use crate::app::{App, Standing};
+use crate::app::{App, Standing, Tracked};
 use crate::call::Call;
 use crate::grpc::{self, Asked, Messages, Received, message, messages, replies, reply};
 use crate::models::{Loaded, Pick};
+use crate::outlet::{Outlet, Unsent, outlet, silent, within};
 use crate::predict::Receipt;
 use crate::problem::{Code, Problem};
 use crate::wire::grpc::{
@@ -371,29 +372,91 @@ fn number(
 /// Requests in, answers out, in their order. A request that fails is told so in its answer, and the stream goes on.
 pub(crate) async fn stream_infer(mut call: Call) -> Result<Response, Problem> {
     let asked: Messages<InferRequest> = messages(&mut call)?;
-    let running = call.app.streams.track();
+    let (out, answers) = outlet(call.app.settings.idle_timeout);
     let headers = call.headers().clone();
-    let call = Arc::new(call);
-    let stopping = Arc::clone(&call.app);
-    let asked = stream::unfold(asked, |mut asked| async {
-        Some((asked.next().await.transpose()?, asked))
+    let (running, passing) = (call.app.streams.track(), Arc::clone(&call.passing));
+    passing.streams();
+    tokio::spawn(async move {
+        let status = answer_all(Arc::new(call), asked, out).await;
+        passing.ended(status.unwrap_or_else(Unsent::status));
+        drop(running);
+    });
+    let broken = || Problem::new(Code::SlowRequest, "the answers were not read in time");
+    let answers = answers.stream(broken).map(|answer| answer.flatten());
+    Ok(replies(&headers, answers))
+}
+
+/// Answers what is asked until there is no more, the server stops, or the client stands still; gives the status by which
+/// that is counted.
+async fn answer_all(
+    call: Arc<Call>,
+    asked: Messages<InferRequest>,
+    out: Outlet<Result<StreamInferResponse, Problem>>,
+) -> Result<u16, Unsent> {
+    let (app, working) = (Arc::clone(&call.app), Tracked::default());
+    let idle = app.settings.idle_timeout;
+    let counted = working.clone();
+    let asked = stream::unfold(asked, move |mut asked| {
+        let working = working.clone();
+        async move {
+            Some((
+                next_of(&mut asked, idle, &working).await.transpose()?,
+                asked,
+            ))
+        }
     });
     let answers = asked
         // What has been asked is answered; then the client is to go elsewhere.
-        .take_until(stop(Arc::clone(&stopping)))
-        .map(move |asked| streamed(Arc::clone(&call), asked))
-        .buffered(AT_ONCE);
-    let end = async move {
-        let _running = running;
-        stopping.is_stopping().then(|| {
-            Err(Problem::new(
-                Code::Unavailable,
-                "the server is stopping; ask another",
-            ))
+        .take_until(stop(Arc::clone(&app)))
+        .map(|asked| {
+            let (call, running) = (Arc::clone(&call), counted.track());
+            async move {
+                let answer = streamed(call, asked).await;
+                drop(running);
+                answer
+            }
         })
-    };
-    let answers = answers.chain(end.into_stream().filter_map(std::future::ready));
-    Ok(replies(&headers, answers))
+        .buffered(AT_ONCE);
+    tokio::pin!(answers);
+    loop {
+        let answer = tokio::select! {
+            biased;
+            answer = answers.next() => answer,
+            () = out.closed() => return Err(Unsent::Gone),
+        };
+        let status = match &answer {
+            Some(Ok(_)) => None,
+            Some(Err(problem)) => Some(problem.code.status().as_u16()),
+            None => break,
+        };
+        if let Some(answer) = answer {
+            out.send(answer).await?;
+        }
+        if let Some(status) = status {
+            return Ok(status);
+        }
+    }
+    if app.is_stopping() {
+        let words = "the server is stopping; ask another";
+        out.send(Err(Problem::new(Code::Unavailable, words)))
+            .await?;
+    }
+    out.end().await.map(|()| 200)
+}
+
+/// The next request, if the client sends one in time; it has none while it waits for an answer.
+async fn next_of(
+    asked: &mut Messages<InferRequest>,
+    idle: Option<Duration>,
+    working: &Tracked,
+) -> Result<Option<Received<InferRequest>>, Problem> {
+    loop {
+        match within(idle, asked.next()).await {
+            Some(next) => return next,
+            None if working.count() > 0 => {}
+            None => return Err(silent(idle)),
+        }
+    }
 }
 
 async fn streamed(

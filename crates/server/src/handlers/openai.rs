@@ -7,9 +7,10 @@ use engine::Task;
 use serde_json::json;
 
 use super::tei::vector;
+use crate::aside::rows_aside;
 use crate::call::Call;
 use crate::models::Pick;
-use crate::predict::{MANY_ROWS, Options, answer};
+use crate::predict::{Options, answer};
 use crate::problem::Problem;
 use crate::reply;
 use crate::wire::openai::{
@@ -54,11 +55,9 @@ pub(crate) async fn embeddings(mut call: Call) -> Result<Response, Problem> {
             total_tokens: receipt.tokens,
         },
     };
-    let write = || reply::to_json_sized(&body, 256 + rows * (64 + 13 * width));
-    let json = match rows {
-        0..MANY_ROWS => write(),
-        _ => tokio::task::block_in_place(write),
-    };
+    let json = rows_aside(rows, || {
+        reply::to_json_sized(&body, 256 + rows * (64 + 13 * width))
+    });
     Ok(receipt.on(reply::json(json)))
 }
 

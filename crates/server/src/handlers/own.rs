@@ -8,10 +8,11 @@ use serde::de::IgnoredAny;
 
 use super::tei;
 use crate::app::App;
+use crate::aside::{aside, rows_aside};
 use crate::call::{Call, Payload};
 use crate::models::{Loaded, Pick};
 use crate::permits::Held;
-use crate::predict::{Answered, MANY_ROWS, Options, answer, pairs};
+use crate::predict::{Answered, Options, answer, pairs};
 use crate::problem::Problem;
 use crate::reply;
 use crate::routes::Protocol;
@@ -58,7 +59,8 @@ pub(crate) fn are_tei(payload: &Payload) -> Result<bool, Problem> {
 
 async fn by_words(mut call: Call, task: Option<Task>) -> Result<Response, Problem> {
     let payload = call.payload().await?;
-    if are_tei(&payload)? {
+    // That server has nothing that tags.
+    if task != Some(Task::Tag) && are_tei(&payload)? {
         let answered = tei::answer(&call, &payload, task).await;
         return answered.map_err(|problem| problem.said_as(Protocol::TextEmbeddings));
     }
@@ -140,11 +142,7 @@ fn write(answered: &Answered, options: &Options) -> Result<Response, Problem> {
     };
     let rows = answered.predictions.len();
     let size = 256 + rows * (64 + 13 * model.outputs());
-    let json = || reply::to_json_sized(&body, size);
-    let json = match rows {
-        0..MANY_ROWS => json(),
-        _ => tokio::task::block_in_place(json),
-    };
+    let json = rows_aside(rows, || reply::to_json_sized(&body, size));
     Ok(answered.receipt().on(reply::json(json)))
 }
 
@@ -234,7 +232,7 @@ fn tokens_after<T>(
         }
         Ok(shown(tokens))
     });
-    let tokens: Result<Vec<T>, Problem> = tokio::task::block_in_place(|| all.collect());
+    let tokens: Result<Vec<T>, Problem> = aside(|| all.collect());
     Ok((tokens?, held))
 }
 

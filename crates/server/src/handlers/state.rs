@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::control::SettingsBody;
 use crate::app::App;
+use crate::aside::aside;
 use crate::call::Call;
 use crate::metrics;
 use crate::models::{Loaded, Slot, State};
@@ -90,7 +91,9 @@ pub(crate) fn model_json(slot: &Slot) -> Value {
 }
 
 pub(crate) async fn stats(call: Call) -> Result<Response, Problem> {
-    Ok(reply::json(reply::to_json(&stats_json(&call.app))))
+    // A cache on disk is asked for its size.
+    let stats = aside(|| stats_json(&call.app));
+    Ok(reply::json(reply::to_json(&stats)))
 }
 
 fn stats_json(app: &App) -> Value {
@@ -157,5 +160,5 @@ fn percentiles(loaded: &Loaded) -> Value {
 
 pub(crate) async fn metrics(call: Call) -> Result<Response, Problem> {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    Ok(reply::of(metrics::prometheus(&call.app), kind))
+    Ok(reply::of(aside(|| metrics::prometheus(&call.app)), kind))
 }

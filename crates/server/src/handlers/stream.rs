@@ -12,13 +12,13 @@ use futures_util::FutureExt;
 use hyper::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::own;
 use crate::app::App;
 use crate::call::{Call, from_json};
 use crate::models::{Loaded, Pick};
+use crate::outlet::{Outlet, Unsent, outlet, silence, within};
 use crate::permits::Held;
 use crate::predict::{self, Options};
 use crate::problem::{Code, Limit, Problem};
@@ -93,7 +93,7 @@ struct Stream {
     app: Arc<App>,
     loaded: Arc<Loaded>,
     options: Options,
-    out: mpsc::Sender<Result<Bytes, std::io::Error>>,
+    out: Outlet<Bytes>,
     groups: VecDeque<Group>,
     /// How many lines the limits admit together, as far as has been seen.
     most_lines: usize,
@@ -101,18 +101,15 @@ struct Stream {
     read: u64,
 }
 
-/// Nobody listens any more.
-struct Gone;
-
 /// Why a stream ends early.
 enum End {
-    Gone,
+    Unsent(Unsent),
     Broken(Problem),
 }
 
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Gone
+impl From<Unsent> for End {
+    fn from(why: Unsent) -> Self {
+        Self::Unsent(why)
     }
 }
 
@@ -161,8 +158,7 @@ pub(crate) async fn predict(mut call: Call) -> Result<Response, Problem> {
     let model = loaded.service.model();
     options.set_prompt(ask.prompt.take(), ask.prompt_name.as_deref(), model)?;
     options.check(model)?;
-    // One piece is in the channel, one is being sent: a client that does not read stops the stream.
-    let (out, answers) = mpsc::channel(1);
+    let (out, answers) = outlet(call.app.settings.idle_timeout);
     let stream = Stream {
         app: Arc::clone(&call.app),
         loaded,
@@ -172,37 +168,41 @@ pub(crate) async fn predict(mut call: Call) -> Result<Response, Problem> {
         most_lines: LINES,
         read: 0,
     };
-    let running = call.app.streams.track();
+    let (running, passing) = (call.app.streams.track(), Arc::clone(&call.passing));
+    passing.streams();
     let upload = call
         .upload
         .get_mut()
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     tokio::spawn(async move {
-        stream.run(upload).await;
+        passing.ended(stream.run(upload).await);
         drop(running);
     });
-    let pieces = futures_util::stream::unfold(answers, |mut answers| async {
-        answers.recv().await.map(|piece| (piece, answers))
-    });
+    // The status is long sent: a chunked body that ends broken says that it is not the whole.
+    let broken = || std::io::Error::other("the stream broke");
     let kind = HeaderValue::from_static("application/x-ndjson");
-    Ok(reply::of(Body::from_stream(pieces), kind))
+    Ok(reply::of(Body::from_stream(answers.stream(broken)), kind))
 }
 
 impl Stream {
-    async fn run(mut self, mut upload: Upload) {
-        let ended = self.pass(&mut upload).await;
+    /// Answers everything; gives the status by which that is counted.
+    async fn run(mut self, mut upload: Upload) -> u16 {
+        let passed = self.pass(&mut upload).await;
         // What has not been read has nobody who wants it: the connection ends with the stream.
         upload.give_up();
-        if let Err(End::Broken(problem)) = ended {
-            // The status is long sent: the last line says what happened, and the chunked body ends broken,
-            // so that nobody takes a part for the whole.
-            let words = problem.message.clone();
-            let mut line = Vec::new();
-            write(&mut line, None, &RowAnswer::from(&Fault::from(problem)));
-            let _ = self.out.send(Ok(line.into())).await;
-            let _ = self.out.send(Err(std::io::Error::other(words))).await;
-        }
+        let ended = match passed {
+            Ok(()) => self.out.end().await.map(|()| 200),
+            Err(End::Unsent(why)) => Err(why),
+            Err(End::Broken(problem)) => {
+                let status = problem.code.status().as_u16();
+                // The last line says what happened.
+                let mut line = Vec::new();
+                write(&mut line, None, &RowAnswer::from(&Fault::from(problem)));
+                self.out.send(line.into()).await.map(|()| status)
+            }
+        };
+        ended.unwrap_or_else(Unsent::status)
     }
 
     async fn pass(&mut self, upload: &mut Upload) -> Result<(), End> {
@@ -220,6 +220,10 @@ impl Stream {
                     continue;
                 }
                 data = upload.next(), if self.groups.len() < GROUPS => data?,
+                () = self.out.closed() => return Err(Unsent::Gone.into()),
+                problem = silence(self.app.settings.idle_timeout), if self.groups.is_empty() => {
+                    return Err(problem.into());
+                }
             };
             let Some(data) = data else { break };
             // What was searched before has no end of a line.
@@ -346,7 +350,7 @@ impl Stream {
         Ok(None)
     }
 
-    async fn room(&mut self, bytes: usize) -> Result<Held, Gone> {
+    async fn room(&mut self, bytes: usize) -> Result<Held, Unsent> {
         loop {
             match self.app.body_bytes.hold(bytes) {
                 Ok(held) => return Ok(held),
@@ -356,9 +360,9 @@ impl Stream {
     }
 
     /// The back-pressure of a full queue is passed on to whoever sends: nothing is read meanwhile.
-    async fn submit(&mut self, inputs: Vec<Input>) -> Result<Result<Ticket, Problem>, Gone> {
+    async fn submit(&mut self, inputs: Vec<Input>) -> Result<Result<Ticket, Problem>, Unsent> {
         loop {
-            match predict::offer(&self.loaded, inputs.clone(), &self.options) {
+            match predict::offer(&self.loaded, inputs.clone(), &self.options).await {
                 Ok(ticket) => return Ok(Ok(ticket)),
                 Err(Refused::TooMany { retry_after, .. }) => self.pause(retry_after).await?,
                 Err(why) => return Ok(Err(predict::refused(why))),
@@ -367,26 +371,30 @@ impl Stream {
     }
 
     /// Waits until there may be room: this stream's own answers take some as long as they are not sent.
-    async fn pause(&mut self, wait: Duration) -> Result<(), Gone> {
+    async fn pause(&mut self, wait: Duration) -> Result<(), Unsent> {
         if !self.groups.is_empty() {
             return self.send_front().await;
         }
-        if self.out.is_closed() {
-            return Err(Gone);
-        }
         // Not all streams at the same time.
-        let wait = wait.clamp(PAUSE.0, PAUSE.1);
-        tokio::time::sleep(wait.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
-        Ok(())
+        let wait = wait
+            .clamp(PAUSE.0, PAUSE.1)
+            .mul_f64(1.0 + fastrand::f64() / 2.0);
+        match within(Some(wait), self.out.closed()).await {
+            Some(()) => Err(Unsent::Gone),
+            None => Ok(()),
+        }
     }
 
-    async fn send_front(&mut self) -> Result<(), Gone> {
+    async fn send_front(&mut self) -> Result<(), Unsent> {
         let served = front(&mut self.groups).await;
         self.send(served).await
     }
 
     /// Sends the answers of a group.
-    async fn send(&mut self, (group, served): (Group, Option<engine::Served>)) -> Result<(), Gone> {
+    async fn send(
+        &mut self,
+        (group, served): (Group, Option<engine::Served>),
+    ) -> Result<(), Unsent> {
         let answered =
             served.map(|served| predict::render(Arc::clone(&self.loaded), served, &self.options));
         let mut rows = answered
@@ -408,7 +416,7 @@ impl Stream {
                 Err(fault) => write(&mut text, id.as_deref(), &fault.into()),
             }
         }
-        self.out.send(Ok(text.into())).await.map_err(|_| Gone)
+        self.out.send(text.into()).await
     }
 }
 

@@ -7,9 +7,10 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::own;
+use crate::aside::rows_aside;
 use crate::call::{Call, Payload};
 use crate::models::Pick;
-use crate::predict::{self, MANY_ROWS, Options, Receipt};
+use crate::predict::{self, Options, Receipt};
 use crate::problem::{Code, Problem};
 use crate::reply;
 use crate::wire::own::Side;
@@ -193,11 +194,7 @@ async fn embed(call: &Call, body: TeiEmbed) -> Result<Response, Problem> {
     let vectors: Vec<&[f32]> = predictions.iter().filter_map(vector).collect();
     let size = vectors.iter().map(|vector| 16 + 13 * vector.len()).sum();
     let rows = vectors.len();
-    let write = || reply::to_json_sized(&TeiVectors(vectors), size);
-    let json = match rows {
-        0..MANY_ROWS => write(),
-        _ => tokio::task::block_in_place(write),
-    };
+    let json = rows_aside(rows, || reply::to_json_sized(&TeiVectors(vectors), size));
     Ok(receipt.on(reply::json(json)))
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::object::{object, objects};
 use crate::problem::Problem;
 
 /// The tensors of a request.
@@ -13,12 +14,13 @@ pub(crate) struct InferAsk {
     /// Comes back in the answer.
     #[serde(default)]
     pub(crate) id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub(crate) parameters: InferParameters,
     /// `text`, and `pair` for the second texts: BYTES, `[n]` or `[n, 1]`.
+    #[serde(deserialize_with = "objects")]
     pub(crate) inputs: Vec<InferInput>,
     /// Which outputs, and how; all of them, as JSON, if left out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects")]
     pub(crate) outputs: Vec<InferOutput>,
 }
 
@@ -40,7 +42,7 @@ pub(crate) struct InferInput {
     pub(crate) name: String,
     pub(crate) shape: Vec<u64>,
     pub(crate) datatype: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub(crate) parameters: InputParameters,
     /// Strings, in lists as deep as the shape or in one.
     #[serde(default)]
@@ -58,7 +60,7 @@ pub(crate) struct InputParameters {
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct InferOutput {
     pub(crate) name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub(crate) parameters: OutputParameters,
 }
 

@@ -4,6 +4,7 @@ use engine::Input;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::object::{object, object_or_null};
 use super::own::Side;
 
 /// What `/embed` is asked in TEI's words.
@@ -69,8 +70,9 @@ pub(crate) struct TeiSimilarity {
     /// Which model, where there are several: a word of ours.
     #[serde(default)]
     pub(crate) model: Option<String>,
+    #[serde(deserialize_with = "object")]
     pub(crate) inputs: TeiSentences,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_or_null")]
     pub(crate) parameters: Option<TeiSimilarityParameters>,
 }
 

@@ -15,6 +15,13 @@ fn bad_bodies_are_refused_with_words() {
     let deep = "[".repeat(200_000);
     let cases: &[(&str, &[u8], u16, &str)] = &[
         ("/embed", b"", 400, "empty"),
+        // Another server's words, which has nothing that tags.
+        (
+            "/tag",
+            b"{\"inputs\": \"a\"}",
+            400,
+            "unknown field `inputs`",
+        ),
         ("/embed", b"{", 400, "ends too early"),
         ("/embed", b"null", 400, "null"),
         ("/embed", b"[]", 400, "the body is a list"),
@@ -88,6 +95,25 @@ fn bad_bodies_are_refused_with_words() {
             "number out of range",
         ),
         ("/embed", b"{\"inputs\": 1}", 400, "`inputs` must be"),
+        // A list is no object, whatever its values are.
+        (
+            "/similarity",
+            b"{\"inputs\": [\"a\", [\"b\"]]}",
+            400,
+            "`inputs` is a list; it must be an object",
+        ),
+        (
+            "/v2/models/m/infer",
+            b"{\"inputs\": [[\"text\", [1], \"BYTES\", {}, [\"a\"]]]}",
+            400,
+            "is a list; it must be an object",
+        ),
+        (
+            "/v2/models/m/infer",
+            b"{\"inputs\": [{\"name\": \"text\", \"shape\": [1], \"datatype\": \"BYTES\", \"data\": [\"a\"]}], \"parameters\": []}",
+            400,
+            "`parameters` is a list; it must be an object",
+        ),
         ("/embed", b"{\"inputs\": []}", 400, "cannot be empty"),
         ("/v1/embeddings", b"{\"input\": [1, 2]}", 400, "token ids"),
         ("/v1/embeddings", b"{}", 400, "lacks `input`"),

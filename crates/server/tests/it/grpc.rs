@@ -767,6 +767,40 @@ fn a_stream_keeps_order_outlives_an_error_and_ends_with_the_server() {
     assert_eq!(server.stop().unwrap(), Stopped::Clean);
 }
 
+/// A client that neither sends nor goes away would keep its stream for ever; and be taken for one that was answered.
+#[test]
+fn a_stream_that_stands_still_is_ended() {
+    let settings = ServerSettings {
+        idle_timeout: Some(Duration::from_millis(200)),
+        ..settings()
+    };
+    let server = Running::with(settings, vec![spec("m", "bert-embed")]);
+    let mut client = Client::of(&server);
+    let (send, requests) = tokio::sync::mpsc::channel(64);
+    let infer = || ask("m", &[texts("text", &["turn on the lights"])]);
+    let requests = futures_util::stream::unfold(requests, |mut requests| async {
+        requests.recv().await.map(|request| (request, requests))
+    });
+    send.try_send(infer()).unwrap();
+    let (grpc, codec) = (&mut client.grpc, ProstCodec::<Infer, Streamed>::default());
+    client.runtime.block_on(async {
+        grpc.ready().await.unwrap();
+        let path = PathAndQuery::from_static(STREAM);
+        let answers = grpc.streaming(Request::new(requests), path, codec).await;
+        let mut answers = answers.unwrap().into_inner();
+        assert_eq!(answers.message().await.unwrap().unwrap().error, "");
+        let status = answers.message().await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(status.message().contains("--idle-timeout-s"), "{status}");
+    });
+    let stats = server.until("/stats", |got| got.json(200)["streams"] == 0);
+    let stats = stats.json(200);
+    let mut rows = stats["requests"].as_array().unwrap().iter();
+    let row = rows.find(|row| row["route"] == STREAM).unwrap();
+    assert_eq!((&row["code"], &row["count"]), (&json!(408), &json!(1)));
+    drop(send);
+}
+
 /// A load balancer would not learn that a server is about to go, or a client give up on a name it may yet know.
 #[test]
 fn a_watched_health_says_what_changes_and_that_the_server_stops() {

@@ -10,6 +10,7 @@ mod client;
 mod compressed;
 mod errors;
 mod grpc;
+mod leaving;
 mod measuring;
 mod own;
 mod protocols;

@@ -3,10 +3,13 @@
 use std::io::{BufReader, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-use batchwright_server::{ModelSpec, Server, ServerError, ServerSettings, Stopped};
+use axum::body::Body;
+use axum::http::Request;
+use batchwright_server::{ModelSpec, Server, ServerError, ServerSettings, Stopped, router};
 use engine::{Model, ServiceSettings};
 use serde_json::json;
 use testing::golden::Golden;
+use tower_service::Service;
 
 use crate::client::{Running, read, settings, spec};
 
@@ -168,6 +171,39 @@ fn settings_change_while_it_runs() {
         (&settings["max_wait_us"], &settings["max_texts"]),
         (&json!(100), &json!(2))
     );
+}
+
+/// Nobody could take a change back without knowing what the server was started with; or null, which the document allows,
+/// would do nothing in silence.
+#[test]
+fn null_takes_a_changed_setting_back() {
+    let mut model = spec("m", "bert-embed");
+    model.settings.limits.texts_per_request = 5;
+    model.settings.default_deadline = Some(std::time::Duration::from_secs(90));
+    let server = Running::with(settings(), vec![model]);
+    let change = |body: serde_json::Value| {
+        let got = server.ask("PATCH", "/models/m", &[], body.to_string().as_bytes());
+        got.json(200)
+    };
+    let began = change(json!({}));
+    assert!(began.get("batch_size").is_none());
+    let changed = change(json!({
+        "batch_size": 1, "batch_tokens": 64, "max_texts": 2, "max_wait_us": 7, "default_deadline_ms": 0,
+    }));
+    assert_eq!(
+        (&changed["batch_size"], &changed["max_texts"]),
+        (&json!(1), &json!(2))
+    );
+    assert!(changed.get("default_deadline_ms").is_none());
+    // What is left out stays.
+    let halfway = change(json!({"batch_size": null, "max_texts": null}));
+    assert!(halfway.get("batch_size").is_none());
+    assert_eq!(
+        (&halfway["max_texts"], &halfway["batch_tokens"]),
+        (&json!(5), &json!(64))
+    );
+    let body = json!({"batch_tokens": null, "max_wait_us": null, "default_deadline_ms": null});
+    assert_eq!(change(body), began);
 }
 
 /// Accepted requests would be lost at every deployment.
@@ -360,4 +396,43 @@ fn a_file_is_no_socket_left_behind() {
     let bound = runtime.block_on(Server::bind(settings, vec![spec("m", "bert-embed")]));
     assert!(matches!(bound, Err(ServerError::Listen { .. })));
     assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+}
+
+/// A program that has a runtime of one thread would meet a panic, on its first long text.
+#[test]
+fn a_router_works_on_a_runtime_of_one_thread() {
+    let mut model = spec("m", "bert-embed");
+    // It is never there, and may be waited for.
+    model.builder = model.builder.cache_redis("redis://127.0.0.1:1");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let settings = ServerSettings {
+            compress_from: 1,
+            ..settings()
+        };
+        let mut router = router(settings, vec![model]).await.unwrap();
+        let long = "turn on the lights ".repeat(2_000);
+        let texts: Vec<String> = (0..200).map(|row| format!("light {row}")).collect();
+        for (path, body) in [
+            ("/predict", json!({"texts": [long, "a"]})),
+            ("/embed", json!({"texts": texts})),
+            ("/tokenize", json!({"text": long})),
+            ("/v1/embeddings", json!({"input": texts})),
+        ] {
+            let request = Request::post(path)
+                .header("host", "test")
+                .header("accept-encoding", "gzip")
+                .body(Body::from(body.to_string()))
+                .unwrap();
+            let got = router.call(request).await.unwrap();
+            assert_eq!(got.status(), 200, "{path}");
+            assert_eq!(got.headers()["content-encoding"], "gzip", "{path}");
+        }
+        let request = Request::get("/metrics").header("host", "test");
+        let got = router.call(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(got.unwrap().status(), 200);
+    });
 }
