@@ -2,13 +2,14 @@
 
 use super::bounds::Budget;
 use super::clusters::{self, Bytes, Clusters, Starts};
-use super::edited::{self, Edited, Rearranged, Scratch};
+use super::edited::{self, Edit, Edited, Rearranged, Scratch};
 use super::error::AugmentError;
 use super::kind::{Kind, Unit};
 use super::operations::{self, Alphabet, Confusions, Errors, Operations, Pool, Shuffle};
 use super::plan;
 use super::process::Process;
 use super::protect::{self, Protection};
+use super::quick::{self, Quick};
 use super::random::{Key, Place, Purpose};
 use super::recipe::Recipe;
 use super::row::Row;
@@ -22,6 +23,8 @@ pub struct Augmenter {
     characters: Option<Process>,
     shuffle: Option<Shuffle>,
     operations: Operations,
+    /// For texts of which each byte is a character.
+    quick: Option<Quick>,
     budget: Option<Budget>,
     separators: Separators,
     protection: Protection,
@@ -40,15 +43,20 @@ impl Augmenter {
                 .map(|one| (one.kind, one.p))
                 .collect()
         };
+        let operations = operations(recipe)?;
+        let protection = Protection::new(&recipe.protect)?;
+        let characters = Process::new(&chances(Unit::Character));
+        let has_tables = characters.is_some() && protection.is_empty();
         Ok(Augmenter {
+            quick: has_tables.then(|| Quick::new(&operations)),
             key: Key::of_seed(seed),
             words: Process::new(&chances(Unit::Word)),
-            characters: Process::new(&chances(Unit::Character)),
+            characters,
             shuffle: shuffle(recipe),
-            operations: operations(recipe)?,
+            operations,
             budget: Budget::new(recipe),
             separators: Separators::new(&recipe.separators),
-            protection: Protection::new(&recipe.protect)?,
+            protection,
         })
     }
 
@@ -72,6 +80,11 @@ impl Augmenter {
         let made = usize::from(!out.rearranged.pieces.is_empty());
         // A shuffled text has the same characters.
         match reading {
+            Reading::Bytes
+                if self.edit_quickly(key, source, made, scratch, &mut out.text, &mut out.edits) =>
+            {
+                return;
+            }
             Reading::Bytes => self.plan(key, source, &Bytes(source.len()), made, scratch),
             Reading::Clusters => {
                 let mut starts = std::mem::take(&mut scratch.starts);
@@ -86,6 +99,62 @@ impl Augmenter {
             pool: &self.operations.pool,
         };
         plan::make(&made, &scratch.plan, &mut out.text, &mut out.edits);
+    }
+
+    /// Edits a text by tables; false where that is not possible, and nothing is done.
+    fn edit_quickly(
+        &self,
+        key: Key,
+        source: &str,
+        made: usize,
+        scratch: &mut Scratch,
+        text: &mut String,
+        edits: &mut Vec<Edit>,
+    ) -> bool {
+        let (Some(quick), Some(process)) = (&self.quick, &self.characters) else {
+            return false;
+        };
+        if source.len() > quick::LONGEST {
+            return false;
+        }
+        let clusters = Bytes(source.len());
+        let Scratch {
+            plan,
+            words,
+            quickly,
+            ..
+        } = scratch;
+        words.clear();
+        if self.words.is_some() {
+            self.separators.split(source, &clusters, words);
+        }
+        let row = Row {
+            operations: &self.operations,
+            key,
+            text: source,
+            clusters: &clusters,
+            words,
+            protected: &[],
+        };
+        if let Some(process) = &self.words {
+            row.plan_words(process, plan);
+        }
+        let done = quick.plan(&row, process, plan, quickly) && {
+            let kinds = plan.iter().map(|one| one.kind).chain(quickly.kinds());
+            let budget = self.budget.as_ref();
+            budget.is_none_or(|budget| budget.holds(made, kinds))
+        };
+        if !done {
+            plan.clear();
+            return false;
+        }
+        let making = plan::Making {
+            source,
+            words,
+            pool: &self.operations.pool,
+        };
+        quick.make(&making, plan, quickly, text, edits);
+        true
     }
 
     fn plan(

@@ -35,6 +35,19 @@ impl Budget {
         (!is_open).then_some(budget)
     }
 
+    /// Whether a row's edits are within the bounds already.
+    pub(crate) fn holds(&self, made: usize, plan: impl Iterator<Item = Kind> + Clone) -> bool {
+        let within = |bounds: &Bounds, count: usize| {
+            bounds.min as usize <= count && bounds.max.is_none_or(|max| count <= max as usize)
+        };
+        let of_kind = |kind| plan.clone().filter(move |one| *one == kind).count();
+        within(&self.all, plan.clone().count() + made)
+            && self
+                .kinds
+                .iter()
+                .all(|(kind, bounds)| within(bounds, of_kind(*kind)))
+    }
+
     /// Brings a row's edits within the bounds. `made` edits, a shuffle, are made already.
     ///
     /// Of too many, each is as likely to go; where there are too few, each place that is free is as

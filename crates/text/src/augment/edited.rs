@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::kind::Kind;
 use super::plan::Planned;
+use super::quick::Quickly;
 use super::words::Word;
 
 /// One edit.
@@ -54,6 +55,7 @@ pub(crate) struct Scratch {
     pub(crate) words: Vec<Word>,
     pub(crate) order: Vec<(u64, usize)>,
     pub(crate) protected: Vec<Range<usize>>,
+    pub(crate) quickly: Quickly,
 }
 
 impl Edited {
