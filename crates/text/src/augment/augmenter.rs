@@ -124,9 +124,10 @@ impl Augmenter {
             quickly,
             ..
         } = scratch;
+        let padded = quickly.begin(source);
         words.clear();
         if self.words.is_some() {
-            self.separators.split(source, &clusters, words);
+            self.separators.split_padded(padded, words);
         }
         let row = Row {
             operations: &self.operations,
@@ -139,22 +140,17 @@ impl Augmenter {
         if let Some(process) = &self.words {
             row.plan_words(process, plan);
         }
-        let done = quick.plan(&row, process, plan, quickly) && {
-            let kinds = plan.iter().map(|one| one.kind).chain(quickly.kinds());
+        let done = quick.edit(&row, process, plan, quickly, text, edits) && {
+            let kinds = edits.iter().map(|edit| edit.kind);
             let budget = self.budget.as_ref();
-            budget.is_none_or(|budget| budget.holds(made, kinds))
+            budget.is_none_or(|budget| budget.holds(edits.len() + made, kinds))
         };
         if !done {
             plan.clear();
-            return false;
+            text.clear();
+            edits.clear();
         }
-        let making = plan::Making {
-            source,
-            words,
-            pool: &self.operations.pool,
-        };
-        quick.make(&making, plan, quickly, text, edits);
-        true
+        done
     }
 
     fn plan(

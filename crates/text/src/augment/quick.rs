@@ -7,11 +7,13 @@
 //! others, long replacements) is asked of them, and where bounds take edits out or in, or anything is
 //! protected, rows go that way altogether.
 
+use std::hint::select_unpredictable;
+
 use super::clusters::Bytes;
 use super::edited::Edit;
 use super::kind::{Kind, Unit};
 use super::operations::{Confusions, MARKS, Operations};
-use super::plan::{self, Change, Making, Planned};
+use super::plan::{self, Change, Planned};
 use super::process::Process;
 use super::random::{Purpose, scaled};
 use super::row::Row;
@@ -88,32 +90,11 @@ const fn place(at: usize) -> u32 {
     1 << (8 * at)
 }
 
-/// An edit to come.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct QuickEdit {
-    bytes: u64,
-    start: u32,
-    length: u8,
-    taken: u8,
-    kind: Kind,
-}
-
-const NO_EDIT: QuickEdit = QuickEdit {
-    bytes: 0,
-    start: 0,
-    length: 0,
-    taken: 0,
-    kind: Kind::Delete,
-};
-
 /// The memory in which a row is edited.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Quickly {
     /// The text before, with a margin behind it.
     source: Vec<u8>,
-    /// Edits of characters; those behind the last are of other rows.
-    edits: Vec<QuickEdit>,
-    count: usize,
     /// The text after; what lies behind it is of other rows.
     made: Vec<u8>,
     word: String,
@@ -239,38 +220,52 @@ impl Quick {
         }
     }
 
-    /// Plans the edits of characters that no edit of a word in `plan` has taken. False where an edit is none
-    /// that these tables could hold.
-    pub(crate) fn plan(
+    /// Makes the edits of words in `plan`, which lie in order, and those of characters that these have not taken.
+    /// False where an edit is none that these tables could hold: then nothing is done.
+    pub(crate) fn edit(
         &self,
         row: &Row<'_, Bytes>,
         process: &Process,
         plan: &[Planned],
         memory: &mut Quickly,
+        text: &mut String,
+        edits: &mut Vec<Edit>,
     ) -> bool {
-        memory.source.clear();
-        memory.source.extend_from_slice(row.text.as_bytes());
-        // White space is what the end of a text is to all operations.
-        memory.source.extend_from_slice(&[b'\n'; BLOCK]);
-        match plan.is_empty() {
-            true => self.plan_among::<false>(row, process, plan, memory),
-            false => self.plan_among::<true>(row, process, plan, memory),
-        }
+        let mut making = Making {
+            row,
+            plan,
+            source: &memory.source,
+            made: &mut memory.made,
+            word: &mut memory.word,
+            copied: 0,
+            at: 0,
+        };
+        let is_done = match plan.is_empty() {
+            true => self.edit_among::<false>(process, &mut making, edits),
+            false => self.edit_among::<true>(process, &mut making, edits),
+        };
+        let end = making.copy(row.text.len());
+        let made = &memory.made[..end];
+        debug_assert!(std::str::from_utf8(made).is_ok());
+        // SAFETY: the source is ASCII, so every part of it is UTF-8; what comes in place of edits are whole
+        // characters, of texts or of the source.
+        text.push_str(unsafe { std::str::from_utf8_unchecked(made) });
+        is_done
     }
 
     #[inline(always)]
-    fn plan_among<const WORDS: bool>(
+    fn edit_among<const WORDS: bool>(
         &self,
-        row: &Row<'_, Bytes>,
         process: &Process,
-        plan: &[Planned],
-        memory: &mut Quickly,
+        making: &mut Making<'_>,
+        edits: &mut Vec<Edit>,
     ) -> bool {
-        let Quickly { source, edits, .. } = memory;
+        let row = making.row;
         let mut numbers = row.key.numbers(Purpose::Characters);
-        let (mut at, mut used, mut passed) = (0, 0, 0);
+        let mut at = 0;
         while let Some((found, kind)) = process.next(&mut numbers, at, row.text.len()) {
-            let (own, behind) = (source[found], source[found + 1]);
+            at = found + 1;
+            let (own, behind) = (making.source[found], making.source[found + 1]);
             let choice = self.choices[kind as usize % KINDS * ASCII + usize::from(own & 127)];
             let number = row.key.number(Purpose::Detail(kind), found as u64);
             let further = usize::from(choice.more) * (number >> 63) as usize;
@@ -278,121 +273,95 @@ impl Quick {
             let outcome = self.outcomes[choice.first as usize + drawn];
             let seen = self.behind[usize::from(behind)] | OTHER * u8::from(own != behind);
             let mut applies = choice.needs & !seen == 0;
-            let mut edit = QuickEdit {
+            let mut change = Bits {
                 bytes: outcome.bytes
                     + u64::from(outcome.own) * u64::from(own)
                     + u64::from(outcome.behind) * u64::from(behind),
-                start: found as u32,
                 length: outcome.length,
                 taken: choice.taken,
-                kind,
             };
             // One that would put a character in its own place is drawn again.
-            let is_same = outcome.length == 1 && edit.bytes == u64::from(own);
+            let is_same = outcome.length == 1 && change.bytes == u64::from(own);
             let asks = self.asks[usize::from(choice.asks)] >> (behind & 127) & 1 != 0;
             if asks | (applies & (is_same | outcome.asks)) {
                 match row.quick(kind, found) {
-                    Asked::Edit(asked) => (edit, applies) = (asked, true),
+                    Asked::Change(asked) => (change, applies) = (asked, true),
                     Asked::Nothing => applies = false,
                     Asked::TooLong => return false,
                 }
             }
             if WORDS {
-                let (start, end) = (found, found + usize::from(edit.taken));
-                while passed < plan.len() && plan[passed].range.end <= start {
-                    passed += 1;
+                while let Some(word) = making.plan.first().filter(|word| word.range.end <= found) {
+                    making.word(word, edits);
                 }
-                let near = plan[passed..].iter();
-                let mut near = near.take_while(|word| word.range.start < end);
-                applies &= !near.any(|word| start < word.range.end);
+                let end = found + usize::from(change.taken);
+                let next = making.plan.first();
+                applies &= next.is_none_or(|word| word.range.start >= end);
             }
-            if used == edits.len() {
-                edits.resize(2 * used + 16, NO_EDIT);
+            making.character(kind, found, change, applies, edits);
+            if applies & (change.taken > 1) {
+                rare();
+                at = found + usize::from(change.taken);
             }
-            edits[used] = edit;
-            used += usize::from(applies);
-            at = found + 1 + (usize::from(edit.taken) - 1) * usize::from(applies);
         }
-        memory.count = used;
+        if WORDS {
+            while let Some(word) = making.plan.first() {
+                making.word(word, edits);
+            }
+        }
         true
-    }
-
-    /// Makes the edits of words and characters, which lie in order.
-    pub(crate) fn make(
-        &self,
-        making: &Making<'_>,
-        plan: &[Planned],
-        memory: &mut Quickly,
-        text: &mut String,
-        edits: &mut Vec<Edit>,
-    ) {
-        let Quickly {
-            source,
-            edits: quick,
-            count,
-            made,
-            word,
-        } = memory;
-        let quick = &quick[..*count];
-        edits.reserve(quick.len() + plan.len());
-        let most = source.len() + 8 * quick.len() + 2 * BLOCK;
-        let mut maker = Maker {
-            source,
-            made,
-            copied: 0,
-            at: 0,
-        };
-        maker.reserve(most);
-        let mut words = plan.iter();
-        let mut next = words.next();
-        for edit in quick {
-            let start = edit.start as usize;
-            let end = start + usize::from(edit.taken);
-            while let Some(planned) = next.filter(|next| next.order() < (start, end)) {
-                edits.push(maker.word(making, planned, word, most));
-                next = words.next();
-            }
-            edits.push(maker.character(edit, start, end));
-        }
-        while let Some(planned) = next {
-            edits.push(maker.word(making, planned, word, most));
-            next = words.next();
-        }
-        let end = maker.copy(making.source.len());
-        // What was copied begins and ends where characters do.
-        text.push_str(std::str::from_utf8(&made[..end]).unwrap_or_default());
     }
 }
 
+/// A branch on it is taken for one that need not be: the places of later edits are then known before what is done
+/// at this one.
+#[cold]
+#[inline(never)]
+fn rare() {}
+
 impl Quickly {
-    /// The kinds of the edits of characters.
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> + Clone + '_ {
-        self.edits[..self.count].iter().map(|edit| edit.kind)
+    /// Begins with a row; gives its text up to a multiple of 64 bytes, with white space behind it.
+    pub(crate) fn begin(&mut self, text: &str) -> &[u8] {
+        self.source.clear();
+        self.source.extend_from_slice(text.as_bytes());
+        // It is what the end of a text is to all operations.
+        self.source.extend_from_slice(&[b'\n'; BLOCK]);
+        &self.source[..text.len().next_multiple_of(BLOCK)]
     }
+}
+
+/// What comes in a place: its first bytes, and how many of the text these take.
+#[derive(Clone, Copy, Debug)]
+struct Bits {
+    bytes: u64,
+    length: u8,
+    taken: u8,
 }
 
 /// A text that is written.
-struct Maker<'a> {
+struct Making<'a> {
+    row: &'a Row<'a, Bytes>,
+    /// Edits of words that are to be made.
+    plan: &'a [Planned],
     source: &'a [u8],
     made: &'a mut Vec<u8>,
+    word: &'a mut String,
     /// Bytes of the source that are done with.
     copied: usize,
     /// Bytes that are written.
     at: usize,
 }
 
-impl Maker<'_> {
-    fn reserve(&mut self, bytes: usize) {
-        if self.made.len() < bytes {
-            self.made.resize(bytes, 0);
-        }
-    }
-
-    /// Copies the source up to `end`, and gives how far it is written then.
+impl Making<'_> {
+    /// Copies the source up to `end`, and gives how far it is written then; nothing of that counts yet.
     #[inline(always)]
     fn copy(&mut self, end: usize) -> usize {
-        let mut done = 0;
         let length = end - self.copied;
+        let most = self.at + length + 2 * BLOCK;
+        if self.made.len() < most {
+            self.made.resize(2 * most, 0);
+        }
+        let mut done = 0;
         loop {
             let from = &self.source[self.copied + done..][..BLOCK];
             self.made[self.at + done..][..BLOCK].copy_from_slice(from);
@@ -401,50 +370,63 @@ impl Maker<'_> {
                 break;
             }
         }
-        self.copied = end;
-        self.at += length;
-        self.at
+        self.at + length
     }
 
+    /// Makes an edit of a character; one that does not apply is written as well, to be written over.
     #[inline(always)]
-    fn character(&mut self, edit: &QuickEdit, start: usize, end: usize) -> Edit {
+    fn character(
+        &mut self,
+        kind: Kind,
+        start: usize,
+        change: Bits,
+        applies: bool,
+        edits: &mut Vec<Edit>,
+    ) {
         let from = self.copy(start);
-        self.made[from..][..8].copy_from_slice(&edit.bytes.to_le_bytes());
-        self.at += usize::from(edit.length);
-        self.copied = end;
-        Edit {
-            kind: edit.kind,
+        self.made[from..][..8].copy_from_slice(&change.bytes.to_le_bytes());
+        let end = start + usize::from(change.taken);
+        let to = from + usize::from(change.length);
+        let count = edits.len() + usize::from(applies);
+        edits.push(Edit {
+            kind,
             before: start..end,
-            after: from..self.at,
-        }
+            after: from..to,
+        });
+        edits.truncate(count);
+        self.at = select_unpredictable(applies, to, self.at);
+        self.copied = select_unpredictable(applies, end, self.copied);
     }
 
-    fn word(
-        &mut self,
-        making: &Making<'_>,
-        planned: &Planned,
-        text: &mut String,
-        most: usize,
-    ) -> Edit {
-        text.clear();
-        plan::write(making, planned, text);
+    fn word(&mut self, planned: &Planned, edits: &mut Vec<Edit>) {
+        self.plan = &self.plan[1..];
+        self.word.clear();
+        let made = plan::Making {
+            source: self.row.text,
+            words: self.row.words,
+            pool: &self.row.operations.pool,
+        };
+        plan::write(&made, planned, self.word);
         let from = self.copy(planned.range.start);
-        self.reserve(from + text.len() + most);
-        self.made[from..][..text.len()].copy_from_slice(text.as_bytes());
-        self.at += text.len();
+        let text = self.word.as_bytes();
+        if self.made.len() < from + text.len() {
+            self.made.resize(2 * (from + text.len()), 0);
+        }
+        self.made[from..][..text.len()].copy_from_slice(text);
+        self.at = from + text.len();
         self.copied = planned.range.end;
-        Edit {
+        edits.push(Edit {
             kind: planned.kind,
             before: planned.range.clone(),
             after: from..self.at,
-        }
+        });
     }
 }
 
 /// What the operations say of a place.
 enum Asked {
     Nothing,
-    Edit(QuickEdit),
+    Change(Bits),
     /// More bytes than fit.
     TooLong,
 }
@@ -466,13 +448,10 @@ impl Row<'_, Bytes> {
         let (Some(Outcome { bytes, length, .. }), Ok(taken)) = (outcome, taken) else {
             return Asked::TooLong;
         };
-        let start = planned.range.start as u32;
-        Asked::Edit(QuickEdit {
+        Asked::Change(Bits {
             bytes,
-            start,
             length,
             taken,
-            kind,
         })
     }
 }
