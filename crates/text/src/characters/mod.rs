@@ -22,12 +22,15 @@
 //! ```
 
 mod file;
+mod lookup;
 mod set;
 mod token_id;
 
 pub use file::VocabularyError;
 pub use set::CharacterSet;
 pub use token_id::TokenId;
+
+use lookup::ByteIds;
 
 /// The tokens that are no characters, by name. Their ids in a new vocabulary are their places in this
 /// order.
@@ -108,6 +111,8 @@ pub struct CharacterVocabulary {
     /// Ids of ASCII, where they fit.
     narrow: Box<[u16; 128]>,
     wide: Box<[u32; 128]>,
+    /// The same where they are bytes and can be found quickly.
+    bytes: Option<Box<ByteIds>>,
 }
 
 /// What became of a text.
@@ -160,6 +165,7 @@ impl CharacterVocabulary {
         }
         let ascii = |code: usize| ids[usize::from(pages[0]) * PAGE + code];
         let wide = Box::new(std::array::from_fn(ascii));
+        let bytes = ByteIds::new(&wide);
         // Read only where all ids fit.
         let narrow = Box::new(std::array::from_fn(|code| ascii(code) as u16));
         CharacterVocabulary {
@@ -173,6 +179,7 @@ impl CharacterVocabulary {
             pages,
             narrow,
             wide,
+            bytes,
         }
     }
 
@@ -250,6 +257,11 @@ impl CharacterVocabulary {
 
     /// Fills `slots` from the front; gives how many were filled, and whether characters are left.
     fn characters<T: TokenId>(&self, text: &str, slots: &mut [T]) -> (usize, bool) {
+        if let Some(ids) = &self.bytes
+            && T::write_ascii(ids, text, slots)
+        {
+            return (slots.len().min(text.len()), text.len() > slots.len());
+        }
         if text.is_ascii() {
             let table = T::ascii(&self.narrow, &self.wide);
             for (slot, byte) in slots.iter_mut().zip(text.bytes()) {
