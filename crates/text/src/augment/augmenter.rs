@@ -124,10 +124,10 @@ impl Augmenter {
             quickly,
             ..
         } = scratch;
-        let padded = quickly.begin(source);
+        quickly.begin(source);
         words.clear();
         if self.words.is_some() {
-            self.separators.split_padded(padded, words);
+            self.separators.split(source, &clusters, words);
         }
         let row = Row {
             operations: &self.operations,

@@ -19,7 +19,7 @@ use super::random::{Purpose, scaled};
 use super::row::Row;
 
 /// Rows of more bytes go the other way: beside what they cost, it makes no difference.
-pub(crate) const LONGEST: usize = 1 << 20;
+pub(crate) const LONGEST: usize = 64 << 10;
 
 /// Operations on characters, as a power of two.
 const KINDS: usize = 16;
@@ -109,7 +109,7 @@ pub(crate) struct Quick {
     choices: Box<[Choice; KINDS * ASCII]>,
     outcomes: Vec<Outcome>,
     /// Sets of bytes.
-    asks: Vec<u128>,
+    asks: Vec<[bool; ASCII]>,
     behind: Box<[u8; 256]>,
 }
 
@@ -120,7 +120,7 @@ impl Quick {
         let mut quick = Quick {
             choices: Box::new([NOTHING; KINDS * ASCII]),
             outcomes: vec![Outcome::default()],
-            asks: vec![0, u128::MAX],
+            asks: vec![[false; ASCII], [true; ASCII]],
             behind: Box::new(std::array::from_fn(behind)),
         };
         let lists = Lists::new(operations, &mut quick);
@@ -173,11 +173,11 @@ impl Quick {
     /// What a table has for a byte.
     fn replaced(&mut self, operations: &Operations, table: &Confusions, byte: u8) -> Choice {
         let mut outcomes = Vec::new();
-        let mut longer = 0_u128;
+        let mut longer = [false; ASCII];
         for (from, texts) in table.of_ascii(byte) {
             match from.as_bytes() {
                 [_] => outcomes.extend(texts.map(|text| packed(operations.pool.text(text)))),
-                [_, next, ..] if next.is_ascii() => longer |= 1 << next,
+                [_, next, ..] if next.is_ascii() => longer[usize::from(*next)] = true,
                 _ => {}
             }
         }
@@ -188,7 +188,7 @@ impl Quick {
             };
         };
         let mut choice = self.list(&outcomes);
-        if longer != 0 {
+        if longer.contains(&true) {
             let known = self.asks.iter().position(|asks| *asks == longer);
             let at = known.unwrap_or(self.asks.len());
             choice.asks = u8::try_from(at).unwrap_or(ASKS_ALWAYS);
@@ -231,6 +231,7 @@ impl Quick {
         text: &mut String,
         edits: &mut Vec<Edit>,
     ) -> bool {
+        memory.reserve(row.text.len());
         let mut making = Making {
             row,
             plan,
@@ -281,8 +282,8 @@ impl Quick {
                 taken: choice.taken,
             };
             // One that would put a character in its own place is drawn again.
-            let is_same = outcome.length == 1 && change.bytes == u64::from(own);
-            let asks = self.asks[usize::from(choice.asks)] >> (behind & 127) & 1 != 0;
+            let is_same = (outcome.length == 1) & (change.bytes == u64::from(own));
+            let asks = self.asks[usize::from(choice.asks)][usize::from(behind & 127)];
             if asks | (applies & (is_same | outcome.asks)) {
                 match row.quick(kind, found) {
                     Asked::Change(asked) => (change, applies) = (asked, true),
@@ -320,14 +321,24 @@ impl Quick {
 fn rare() {}
 
 impl Quickly {
-    /// Begins with a row; gives its text up to a multiple of 64 bytes, with white space behind it.
-    pub(crate) fn begin(&mut self, text: &str) -> &[u8] {
+    fn reserve(&mut self, text: usize) {
+        if self.made.len() < room(text) {
+            self.made.resize(room(text), 0);
+        }
+    }
+
+    /// Begins with a row.
+    pub(crate) fn begin(&mut self, text: &str) {
         self.source.clear();
         self.source.extend_from_slice(text.as_bytes());
         // It is what the end of a text is to all operations.
         self.source.extend_from_slice(&[b'\n'; BLOCK]);
-        &self.source[..text.len().next_multiple_of(BLOCK)]
     }
+}
+
+/// Bytes that may be written for so many, whatever is done to them.
+fn room(text: usize) -> usize {
+    9 * text + 2 * BLOCK
 }
 
 /// What comes in a place: its first bytes, and how many of the text these take.
@@ -357,10 +368,6 @@ impl Making<'_> {
     #[inline(always)]
     fn copy(&mut self, end: usize) -> usize {
         let length = end - self.copied;
-        let most = self.at + length + 2 * BLOCK;
-        if self.made.len() < most {
-            self.made.resize(2 * most, 0);
-        }
         let mut done = 0;
         loop {
             let from = &self.source[self.copied + done..][..BLOCK];
@@ -409,12 +416,13 @@ impl Making<'_> {
         plan::write(&made, planned, self.word);
         let from = self.copy(planned.range.start);
         let text = self.word.as_bytes();
-        if self.made.len() < from + text.len() {
-            self.made.resize(2 * (from + text.len()), 0);
-        }
-        self.made[from..][..text.len()].copy_from_slice(text);
-        self.at = from + text.len();
         self.copied = planned.range.end;
+        self.at = from + text.len();
+        let most = self.at + room(self.row.text.len() - self.copied);
+        if self.made.len() < most {
+            self.made.resize(most, 0);
+        }
+        self.made[from..self.at].copy_from_slice(text);
         edits.push(Edit {
             kind: planned.kind,
             before: planned.range.clone(),

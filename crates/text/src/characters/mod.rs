@@ -228,6 +228,8 @@ impl CharacterVocabulary {
         debug_assert!(T::fits(self.len()), "ids are wider than the row's");
         let width = row.len();
         let room = width.saturating_sub(self.special.around());
+        // All of it first: how much is padding is another question in each row.
+        row.fill(T::of(self.pad));
         let mut at = 0;
         if let (Some(begin), Some(slot)) = (self.begin, row.first_mut()) {
             *slot = T::of(begin);
@@ -240,7 +242,6 @@ impl CharacterVocabulary {
             *slot = T::of(end);
             at += 1;
         }
-        row[at..].fill(T::of(self.pad));
         EncodedCharacters {
             length: at,
             truncated,
