@@ -240,6 +240,10 @@ impl Blocks {
 
     /// Where as many rows end as a block has at most, if there are so many.
     fn rows_end(&self, bytes: &[u8]) -> Option<usize> {
+        // To count them takes far less than to stop at each.
+        if bytes.len() < self.most_rows || memchr_iter(b'\n', bytes).count() < self.most_rows {
+            return None;
+        }
         let end = memchr_iter(b'\n', bytes).nth(self.most_rows - 1);
         end.map(|end| end + 1)
     }

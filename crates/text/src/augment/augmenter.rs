@@ -80,9 +80,7 @@ impl Augmenter {
         let made = usize::from(!out.rearranged.pieces.is_empty());
         // A shuffled text has the same characters.
         match reading {
-            Reading::Bytes
-                if self.edit_quickly(key, source, made, scratch, &mut out.text, &mut out.edits) =>
-            {
+            Reading::Bytes if self.edit_quickly(key, source, made, scratch, &mut out.edits) => {
                 return;
             }
             Reading::Bytes => self.plan(key, source, &Bytes(source.len()), made, scratch),
@@ -108,7 +106,6 @@ impl Augmenter {
         source: &str,
         made: usize,
         scratch: &mut Scratch,
-        text: &mut String,
         edits: &mut Vec<Edit>,
     ) -> bool {
         let (Some(quick), Some(process)) = (&self.quick, &self.characters) else {
@@ -140,14 +137,14 @@ impl Augmenter {
         if let Some(process) = &self.words {
             row.plan_words(process, plan);
         }
-        let done = quick.edit(&row, process, plan, quickly, text, edits) && {
+        let done = quick.edit(&row, process, plan, quickly, edits) && {
             let kinds = edits.iter().map(|edit| edit.kind);
             let budget = self.budget.as_ref();
             budget.is_none_or(|budget| budget.holds(edits.len() + made, kinds))
         };
         if !done {
             plan.clear();
-            text.clear();
+            quickly.clear();
             edits.clear();
         }
         done

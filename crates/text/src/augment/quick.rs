@@ -97,6 +97,8 @@ pub(crate) struct Quickly {
     source: Vec<u8>,
     /// The text after; what lies behind it is of other rows.
     made: Vec<u8>,
+    /// Bytes of the text after, if it was made here.
+    length: Option<usize>,
     word: String,
 }
 
@@ -228,7 +230,6 @@ impl Quick {
         process: &Process,
         plan: &[Planned],
         memory: &mut Quickly,
-        text: &mut String,
         edits: &mut Vec<Edit>,
     ) -> bool {
         memory.reserve(row.text.len());
@@ -246,11 +247,8 @@ impl Quick {
             false => self.edit_among::<true>(process, &mut making, edits),
         };
         let end = making.copy(row.text.len());
-        let made = &memory.made[..end];
-        debug_assert!(std::str::from_utf8(made).is_ok());
-        // SAFETY: the source is ASCII, so every part of it is UTF-8; what comes in place of edits are whole
-        // characters, of texts or of the source.
-        text.push_str(unsafe { std::str::from_utf8_unchecked(made) });
+        memory.length = Some(end);
+        debug_assert!(std::str::from_utf8(&memory.made[..end]).is_ok());
         is_done
     }
 
@@ -321,6 +319,18 @@ impl Quick {
 fn rare() {}
 
 impl Quickly {
+    pub(crate) fn clear(&mut self) {
+        self.length = None;
+    }
+
+    /// The text after, if it was made here.
+    pub(crate) fn text(&self) -> Option<&str> {
+        let made = &self.made[..self.length?];
+        // SAFETY: the source is ASCII, so every part of it is UTF-8; what came in place of edits are whole
+        // characters, of texts or of the source.
+        Some(unsafe { std::str::from_utf8_unchecked(made) })
+    }
+
     fn reserve(&mut self, text: usize) {
         if self.made.len() < room(text) {
             self.made.resize(room(text), 0);

@@ -258,10 +258,11 @@ impl CharacterVocabulary {
 
     /// Fills `slots` from the front; gives how many were filled, and whether characters are left.
     fn characters<T: TokenId>(&self, text: &str, slots: &mut [T]) -> (usize, bool) {
-        if let Some(ids) = &self.bytes
-            && T::write_ascii(ids, text, slots)
-        {
-            return (slots.len().min(text.len()), text.len() > slots.len());
+        if let Some(ids) = &self.bytes {
+            if T::write_ascii(ids, text, slots) {
+                return (slots.len().min(text.len()), text.len() > slots.len());
+            }
+            slots.fill(T::of(self.pad));
         }
         if text.is_ascii() {
             let table = T::ascii(&self.narrow, &self.wide);
@@ -324,6 +325,28 @@ mod tests {
             );
         }
         table.finish();
+    }
+
+    /// A row with a letter beyond ASCII would end in ids of its bytes instead of padding.
+    #[test]
+    fn padding_follows_rows_of_any_script() {
+        let (ascii, beyond) = ("abcdefgh".repeat(9), "é".repeat(20));
+        let known = vocabulary("abcdefghé");
+        for text in [
+            ascii.clone(),
+            beyond.clone(),
+            ascii.clone() + "é",
+            beyond + &ascii,
+        ] {
+            let length = text.chars().count();
+            for width in [length + 2, length + 3, length + 100] {
+                let (row, truncated) = encode(&known, &text, width);
+                let ids = text.chars().map(|c| known.id(c) as u16);
+                let mut expected: Vec<u16> = [2].into_iter().chain(ids).chain([3]).collect();
+                expected.resize(width, 0);
+                assert_eq!((row, truncated), (expected, false), "{text} in {width}");
+            }
+        }
     }
 
     /// Who wants no ends would get rows that are two tokens short.
