@@ -70,7 +70,9 @@ impl CharacterSet {
         let ascii = (0..128_u8)
             .filter(|&byte| self.ascii[usize::from(byte)])
             .map(char::from);
-        let others = self.bits.iter().enumerate().flat_map(|(word, &bits)| {
+        let words = self.bits.iter().enumerate();
+        let some = words.filter(|(_, bits)| **bits != 0);
+        let others = some.flat_map(|(word, &bits)| {
             let set = (0..64_u32).filter(move |bit| bits & (1 << bit) != 0);
             set.filter_map(move |bit| char::from_u32(word as u32 * 64 + bit))
         });
