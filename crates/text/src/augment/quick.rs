@@ -270,7 +270,7 @@ impl Quick {
             let further = usize::from(choice.more) * (number >> 63) as usize;
             let drawn = scaled(number << choice.shift, usize::from(choice.count)) + further;
             let outcome = self.outcomes[choice.first as usize + drawn];
-            let seen = self.behind[usize::from(behind)] | OTHER * u8::from(own != behind);
+            let seen = self.behind[usize::from(behind)] | (OTHER * u8::from(own != behind));
             let mut applies = choice.needs & !seen == 0;
             let mut change = Bits {
                 bytes: outcome.bytes
