@@ -1,12 +1,14 @@
-"""Misspelt rows as characters of a fixed width, written to disk: `batchwright augment` beside the Python pipeline.
+"""Misspelt rows as characters of a fixed width, written to disk: `batchwright augment` beside Python pipelines.
 
     python benches/peers/augmenting/compare.py --batchwright target/release/batchwright [--rows 1200000] [--scale]
 
 Rows like `01:ccinterview-02:ccinterview-03:ccinterview-04:ccinterview` (59 characters), every operation on
 (benches/recipes/every.toml), characters to 72 tokens, one `.npy` of uint16. Each time is that of the whole process,
-from its start to its end, with hashing the input, finding the vocabulary and making the output durable. pipeline.py,
-beside this file, is measured on the same file between the rounds. With `--scale` also on one thread, and on 0.1 to 12
-million rows. Times by stage come from a run of its own with `--profile`, which takes longer.
+from its start to its end, of Batchwright as of Python: with reading, finding the vocabulary and making the output
+durable; Batchwright's hashes its input besides. pipeline.py, beside this file, is measured in each of its styles on the
+same file, between the rounds of Batchwright; what each style is and does stands there. A ratio is the seconds of Python to
+the median of all rounds of Batchwright. With `--scale` also on one thread, and on 0.1 to 12 million rows. Times by stage come
+from a run of its own with `--profile`, which takes longer.
 
 It prints one JSON object.
 """
@@ -25,6 +27,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RECIPE = HERE.parents[1] / "recipes" / "every.toml"
 WIDTH = "72"
+STYLES = ("described", "tuned", "every")
 
 
 def parse():
@@ -34,7 +37,8 @@ def parse():
     option("--rows", type=int, default=1_200_000)
     option("--rounds", type=int, default=5)
     option("--scale", action="store_true", help="also on one thread, and on other numbers of rows")
-    option("--no-peer", action="store_true", help="leave the Python pipeline out, which takes a minute")
+    option("--styles", nargs="*", choices=STYLES, default=STYLES, help="of the Python pipeline; together about two minutes")
+    option("--python-rounds", type=int, default=1)
     option("--folder", type=Path, help="where files are written; by default the system's temporary directory")
     return parser.parse_args()
 
@@ -57,34 +61,75 @@ def run(binary, rows, folder, threads, *flags):
     return time.perf_counter() - started, json.loads(summary.read_text())
 
 
-def median_of(rounds, measure):
-    measured = [measure() for _ in range(rounds)]
-    seconds = [seconds for seconds, _ in measured]
+def python(rows, folder, style):
+    """Seconds of the process, and what it says."""
+    command = [sys.executable, HERE / "pipeline.py", "--style", style, "--rows", str(2**62), "--data", rows,
+               "--width", WIDTH, "--output", folder / "python.npy", "--nlpaug-rows", "0"]
+    started = time.perf_counter()
+    out = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True).stdout
+    return time.perf_counter() - started, json.loads(out)
+
+
+def summed(seconds, peak):
     return {
         "seconds": round(statistics.median(seconds), 3),
         "least": round(min(seconds), 3),
         "most": round(max(seconds), 3),
-        "peak MiB": round(max(summary["peak_resident_bytes"] for _, summary in measured) / 2**20, 1),
+        "peak MiB": round(peak / 2**20, 1),
     }
+
+
+def median_of(rounds, measure):
+    measured = [measure() for _ in range(rounds)]
+    return summed([seconds for seconds, _ in measured], peak(measured))
+
+
+def peak(measured):
+    return max(summary["peak_resident_bytes"] for _, summary in measured)
+
+
+def processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or "unknown"
+    return f"{name} ({platform.machine()})"
+
+
+def threads_allowed():
+    """Cores that this process may use, which may be fewer than there are."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count()
 
 
 def main():
     options = parse()
-    binary, threads = options.batchwright, os.cpu_count()
-    report = {"machine": f"{platform.machine()}, {threads} threads", "python": platform.python_version()}
+    binary, threads = options.batchwright, threads_allowed()
+    version = subprocess.run([str(binary), "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    report = {"batchwright version": version, "processor": processor(), "threads": threads,
+              "python": platform.python_version()}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         folder = Path(folder)
         rows = folder / "rows.txt"
         write_rows(options.rows, rows)
-        whole = median_of(options.rounds, lambda: run(binary, rows, folder, threads))
         report["rows"] = options.rows
-        report["batchwright"] = whole
-        if not options.no_peer:
-            peer = [sys.executable, HERE / "pipeline.py", "--rows", str(options.rows), "--data", rows, "--width", WIDTH]
-            out = subprocess.run([str(word) for word in peer], check=True, capture_output=True, text=True).stdout
-            report["peer"] = json.loads(out)
-            again = median_of(options.rounds, lambda: run(binary, rows, folder, threads))
-            report["batchwright after the peer"] = again
+        ours = [run(binary, rows, folder, threads) for _ in range(options.rounds)]
+        peers = {}
+        for style in options.styles:
+            peers[style] = [python(rows, folder, style) for _ in range(options.python_rounds)]
+            ours += [run(binary, rows, folder, threads) for _ in range(options.rounds)]
+        report["batchwright"] = summed([seconds for seconds, _ in ours], peak(ours))
+        for style, measured in peers.items():
+            seconds = statistics.median(seconds for seconds, _ in measured)
+            stages = {name: stage["seconds"] for name, stage in measured[-1][1]["stages"].items()}
+            report[f"python, {style}"] = {
+                "seconds": round(seconds, 2),
+                "times as long": round(seconds / report["batchwright"]["seconds"], 1),
+                "stages": stages,
+            }
         _, profiled = run(binary, rows, folder, threads, "--profile")
         report["thread seconds by stage"] = {name: round(time, 3) for name, time in profiled["stages"].items()}
         if options.scale:

@@ -1,12 +1,20 @@
 """Misspelt rows as characters of a fixed width, as one would make them in Python; and nlpaug's character augmenters.
 
-    python benches/peers/augmenting/pipeline.py [--rows N] [--data FILE] [--output FILE.npy] [--nlpaug-rows N]
+    python benches/peers/augmenting/pipeline.py [--style STYLE] [--rows N] [--data FILE] [--output FILE.npy] [--nlpaug-rows N]
 
 The rows are like `01:ccinterview-02:ccinterview-03:ccinterview-04:ccinterview`, or the lines of `--data`. Each row is
-augmented (characters removed, substituted and inserted, words shuffled: several modifications by given
-probabilities), then tokenised character by character with <BEG>, <END> and <PAD> to a fixed width; the ids of all rows
-are written as one `.npy` of uint16. Plain Python where it is the fastest way to go through characters, NumPy where whole
-arrays can be handled: loops are over local names, substitution is one pass over a row, lists become arrays in blocks.
+augmented, then tokenised character by character with <BEG>, <END> and <PAD> to a fixed width; the ids of all rows are
+written as one `.npy` of uint16 and made durable. There are three styles:
+
+described   What people write who describe such a pipeline in words: for each row draw how many modifications it gets, and
+            which (remove, substitute, insert a character, shuffle the words), by given probabilities; each draws a
+            position and puts the string together again by slicing. Tokens row by row: a loop over characters, a look-up
+            in a dictionary, lists that are padded, one array at the end. About as many edits a row as every.toml gives.
+tuned       The same four modifications at about as many places, with what makes Python quick: one pass over a row, local
+            names; tokens of a whole block at once in NumPy.
+every       All nineteen operations of benches/recipes/every.toml with its chances and with Batchwright's own tables, tuned:
+            random numbers are drawn from one edit to the next rather than for each character, tokens as in `tuned`. The
+            same work as `batchwright augment` does, not the same edits.
 
 nlpaug runs on the first `--nlpaug-rows` rows, RandomCharAug with each of its actions and KeyboardAug, as its examples
 call it: a list of texts at once, default settings.
@@ -16,6 +24,7 @@ It prints one JSON object: seconds and rows/s of each stage and of the whole.
 
 import argparse
 import json
+import os
 import platform
 import random
 import string
@@ -26,21 +35,20 @@ from pathlib import Path
 import numpy as np
 
 ALPHABET = string.ascii_lowercase + string.digits
-# The chance of each modification of a character, and of a row's shuffle.
-REMOVE, SUBSTITUTE, INSERT, SHUFFLE = 0.02, 0.02, 0.02, 0.2
 PAD, BEG, END, UNKNOWN = 0, 1, 2, 3
-# Rows that become an array at once: as lists of ints they take fifty times the memory.
+# Rows that become an array at once: as code points they take four times their text's memory.
 BLOCK = 10_000
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     option = parser.add_argument
+    option("--style", choices=("described", "tuned", "every"), default="described")
     option("--rows", type=int, default=100_000)
     option("--data", type=Path, help="text file, a row a line, instead of rows like the example")
     option("--width", type=int, default=72, help="tokens of a row, with <BEG> and <END>")
     option("--output", type=Path, help="where the tokens are written; by default to a file that is removed")
-    option("--nlpaug-rows", type=int, default=2_000, help="rows for nlpaug; 0 leaves it out")
+    option("--nlpaug-rows", type=int, default=0, help="rows for nlpaug")
     option("--seed", type=int, default=7)
     return parser.parse_args()
 
@@ -49,15 +57,75 @@ def interviews(rows):
     return ["-".join(f"{(row + part) % 100:02}:ccinterview" for part in range(1, 5)) for row in range(rows)]
 
 
-def augment(texts, rng):
+# --- described ---
+
+
+def remove(text):
+    position = random.randrange(len(text))
+    return text[:position] + text[position + 1 :]
+
+
+def substitute(text):
+    position = random.randrange(len(text))
+    return text[:position] + random.choice(ALPHABET) + text[position + 1 :]
+
+
+def insert(text):
+    position = random.randint(0, len(text))
+    return text[:position] + random.choice(ALPHABET) + text[position:]
+
+
+def shuffle_words(text):
+    words = text.split("-")
+    random.shuffle(words)
+    return "-".join(words)
+
+
+# How many modifications a row gets (3.3 on average), and which: of a row of that many, a fifth is shuffled.
+COUNTS, COUNT_PROBABILITIES = [0, 1, 2, 3, 4, 5, 6, 7], [0.03, 0.10, 0.20, 0.24, 0.20, 0.13, 0.07, 0.03]
+MODIFICATIONS, PROBABILITIES = [remove, substitute, insert, shuffle_words], [0.31, 0.32, 0.31, 0.06]
+
+
+def augment_row(text):
+    count = random.choices(COUNTS, COUNT_PROBABILITIES)[0]
+    for _ in range(count):
+        modification = random.choices(MODIFICATIONS, PROBABILITIES)[0]
+        if text:
+            text = modification(text)
+    return text
+
+
+def augment_described(texts):
+    return [augment_row(text) for text in texts]
+
+
+def tokenise_row(text, ids, width):
+    tokens = [BEG]
+    for character in text[: width - 2]:
+        tokens.append(ids.get(character, UNKNOWN))
+    tokens.append(END)
+    return tokens + [PAD] * (width - len(tokens))
+
+
+def tokenise_described(texts, ids, width):
+    return np.array([tokenise_row(text, ids, width) for text in texts], dtype=np.uint16)
+
+
+# --- tuned ---
+
+# The chance of each modification of a character, and of a row's shuffle.
+REMOVE, SUBSTITUTE, INSERT, SHUFFLE = 0.0175, 0.0175, 0.0175, 0.2
+
+
+def augment_tuned(texts):
     """Every row with its modifications."""
-    chance, choice = rng.random, rng.choice
+    chance, choice, shuffle = random.random, random.choice, random.shuffle
     substitute, insert = REMOVE + SUBSTITUTE, REMOVE + SUBSTITUTE + INSERT
     augmented = []
     for text in texts:
         if chance() < SHUFFLE:
             words = text.split("-")
-            rng.shuffle(words)
+            shuffle(words)
             text = "-".join(words)
         out = []
         for c in text:
@@ -73,22 +141,50 @@ def augment(texts, rng):
     return augmented
 
 
+def tokenise_tuned(texts, ids, width):
+    """The ids of all rows, cut and padded to the width: code points of a block as one array, looked up at once."""
+    table = np.full(0x110000, UNKNOWN, dtype=np.uint16)
+    for character, at in ids.items():
+        table[ord(character)] = at
+    room = width - 2
+    tokens = np.full((len(texts), width), PAD, dtype=np.uint16)
+    tokens[:, 0] = BEG
+    for start in range(0, len(texts), BLOCK):
+        block = texts[start : start + BLOCK]
+        padded = "".join([text[:room].ljust(room) for text in block]).encode("utf-32-le")
+        points = np.frombuffer(padded, dtype=np.uint32).reshape(len(block), room)
+        lengths = np.minimum(np.fromiter(map(len, block), np.int64, len(block)), room)
+        rows = tokens[start : start + BLOCK]
+        rows[:, 1:-1] = np.where(np.arange(room) < lengths[:, None], table[points], PAD)
+        rows[np.arange(len(block)), lengths + 1] = END
+    return tokens
+
+
+# --- every ---
+
+
+def augment_every(texts):
+    from operations import Augmenter
+
+    return [*map(Augmenter().augment, texts)]
+
+
+STYLES = {
+    "described": (augment_described, tokenise_described),
+    "tuned": (augment_tuned, tokenise_tuned),
+    "every": (augment_every, tokenise_tuned),
+}
+
+
 def vocabulary(texts):
     return {c: at for at, c in enumerate(sorted(set().union(*texts)), start=UNKNOWN + 1)}
 
 
-def tokenise(texts, ids, width):
-    """The ids of all rows, cut and padded to the width."""
-    tokens = np.full((len(texts), width), PAD, dtype=np.uint16)
-    look_up = ids.get
-    for start in range(0, len(texts), BLOCK):
-        rows = []
-        for text in texts[start : start + BLOCK]:
-            row = [BEG, *[look_up(c, UNKNOWN) for c in text[: width - 2]], END]
-            row += [PAD] * (width - len(row))
-            rows.append(row)
-        tokens[start : start + BLOCK] = rows
-    return tokens
+def write(tokens, path):
+    with open(path, "wb") as out:
+        np.save(out, tokens)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def timed(stages, name, rows, work, *arguments):
@@ -111,17 +207,19 @@ def nlpaug_stages(texts):
 
 def main():
     args = parse()
+    random.seed(args.seed)
     texts = args.data.read_text().splitlines()[: args.rows] if args.data else interviews(args.rows)
+    augment, tokenise = STYLES[args.style]
     rows, stages = len(texts), {}
     start = time.perf_counter()
-    augmented = timed(stages, "augment", rows, augment, texts, random.Random(args.seed))
+    augmented = timed(stages, "augment", rows, augment, texts)
     ids = timed(stages, "vocabulary", rows, vocabulary, augmented)
     tokens = timed(stages, "tokenise", rows, tokenise, augmented, ids, args.width)
     with tempfile.TemporaryDirectory() as directory:
-        timed(stages, "write", rows, np.save, args.output or Path(directory) / "tokens.npy", tokens)
+        timed(stages, "write", rows, write, tokens, args.output or Path(directory) / "tokens.npy")
         seconds = time.perf_counter() - start
     report = dict(
-        python=platform.python_version(), numpy=np.__version__, rows=rows, width=args.width,
+        style=args.style, python=platform.python_version(), numpy=np.__version__, rows=rows, width=args.width,
         seconds=round(seconds, 4), rows_per_second=round(rows / seconds), stages=stages,
         example=dict(before=texts[0], after=augmented[0]),
     )
@@ -130,4 +228,5 @@ def main():
     print(json.dumps(report, indent=2))
 
 
-main()
+if __name__ == "__main__":
+    main()

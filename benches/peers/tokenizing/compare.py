@@ -78,6 +78,16 @@ def batchwright(options, rows, path):
     return {"whole": time.perf_counter() - started}
 
 
+def processor():
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown"
+
+
+def version(binary):
+    return subprocess.run([str(binary), "--version"], check=True, capture_output=True, text=True).stdout.strip()
+
+
 def main():
     options = parse()
     with tempfile.TemporaryDirectory() as folder:
@@ -93,8 +103,9 @@ def main():
         ratios = lambda key: median(b[key] / a["whole"] for a, b in zip(ours, theirs))  # noqa: E731
         whole = median(time["whole"] for time in ours)
         print(json.dumps({
-            "machine": f"{platform.machine()}, {os.cpu_count()} threads",
-            "versions": {"tokenizers": tokenizers.__version__, "python": platform.python_version(),
+            "processor": f"{processor()} ({platform.machine()})",
+            "threads": len(os.sched_getaffinity(0)),
+            "versions": {"batchwright": version(options.batchwright), "tokenizers": tokenizers.__version__, "python": platform.python_version(),
                          "numpy": np.__version__},
             "rows": options.rows,
             "width": options.width,

@@ -240,6 +240,10 @@ impl Blocks {
 
     /// Where as many rows end as a block has at most, if there are so many.
     fn rows_end(&self, bytes: &[u8]) -> Option<usize> {
+        // To count them takes far less than to stop at each.
+        if bytes.len() < self.most_rows || memchr_iter(b'\n', bytes).count() < self.most_rows {
+            return None;
+        }
         let end = memchr_iter(b'\n', bytes).nth(self.most_rows - 1);
         end.map(|end| end + 1)
     }
@@ -351,13 +355,34 @@ pub fn rows(text: &str) -> impl Iterator<Item = &str> {
         if rest.is_empty() {
             return None;
         }
-        let (row, after) = match memchr(b'\n', rest.as_bytes()) {
+        let (row, after) = match line_feed(rest.as_bytes()) {
             Some(end) => (&rest[..end], &rest[end + 1..]),
             None => (rest, ""),
         };
         rest = after;
         Some(row.strip_suffix('\r').unwrap_or(row))
     })
+}
+
+/// The first line feed. Most rows are so short that to begin a search takes longer than to search.
+fn line_feed(bytes: &[u8]) -> Option<usize> {
+    const SHORT: usize = 128;
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    for (at, eight) in bytes[..bytes.len().min(SHORT)]
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .enumerate()
+    {
+        // A byte is zero where it is a line feed; the lowest such byte has its highest bit set then.
+        let eight = u64::from_le_bytes(*eight) ^ (EACH * u64::from(b'\n'));
+        let found = eight.wrapping_sub(EACH) & !eight & (EACH << 7);
+        if found != 0 {
+            return Some(8 * at + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let searched = bytes.len().min(SHORT) / 8 * 8;
+    memchr(b'\n', &bytes[searched..]).map(|found| searched + found)
 }
 
 #[cfg(test)]
@@ -401,6 +426,21 @@ mod tests {
             let longest = texts.iter().map(|text| text.chars().count()).max();
             assert_eq!(Some(facts.longest), longest);
             found.extend(texts);
+        }
+    }
+
+    /// Rows would be joined, or cut where there is no end.
+    #[test]
+    fn the_first_line_feed_is_found() {
+        for length in 0..300 {
+            for other in [b'a', b'\x0b', b'\x09', 0, 0x8a, 0xff] {
+                let mut bytes = vec![other; length];
+                assert_eq!(line_feed(&bytes), None);
+                for at in (0..length).rev() {
+                    bytes[at] = b'\n';
+                    assert_eq!(line_feed(&bytes), Some(at), "{length} bytes {other}");
+                }
+            }
         }
     }
 

@@ -148,7 +148,8 @@ pub(crate) fn fingerprint(
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<String>, DataError> {
     let mut whole = blake3::Hasher::new();
-    let mut block = vec![0; 1 << 20];
+    // So little that it is still in a core's cache when it is hashed.
+    let mut block = vec![0; 128 << 10];
     for file in files {
         let Origin::File(path) = &file.origin else {
             return Ok(None);

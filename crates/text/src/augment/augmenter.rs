@@ -2,13 +2,14 @@
 
 use super::bounds::Budget;
 use super::clusters::{self, Bytes, Clusters, Starts};
-use super::edited::{self, Edited, Rearranged, Scratch};
+use super::edited::{self, Edit, Edited, Rearranged, Scratch};
 use super::error::AugmentError;
 use super::kind::{Kind, Unit};
 use super::operations::{self, Alphabet, Confusions, Errors, Operations, Pool, Shuffle};
 use super::plan;
 use super::process::Process;
 use super::protect::{self, Protection};
+use super::quick::{self, Quick};
 use super::random::{Key, Place, Purpose};
 use super::recipe::Recipe;
 use super::row::Row;
@@ -22,6 +23,8 @@ pub struct Augmenter {
     characters: Option<Process>,
     shuffle: Option<Shuffle>,
     operations: Operations,
+    /// For texts of which each byte is a character.
+    quick: Option<Quick>,
     budget: Option<Budget>,
     separators: Separators,
     protection: Protection,
@@ -40,15 +43,20 @@ impl Augmenter {
                 .map(|one| (one.kind, one.p))
                 .collect()
         };
+        let operations = operations(recipe)?;
+        let protection = Protection::new(&recipe.protect)?;
+        let characters = Process::new(&chances(Unit::Character));
+        let has_tables = characters.is_some() && protection.is_empty();
         Ok(Augmenter {
+            quick: has_tables.then(|| Quick::new(&operations)),
             key: Key::of_seed(seed),
             words: Process::new(&chances(Unit::Word)),
-            characters: Process::new(&chances(Unit::Character)),
+            characters,
             shuffle: shuffle(recipe),
-            operations: operations(recipe)?,
+            operations,
             budget: Budget::new(recipe),
             separators: Separators::new(&recipe.separators),
-            protection: Protection::new(&recipe.protect)?,
+            protection,
         })
     }
 
@@ -60,15 +68,18 @@ impl Augmenter {
     /// The same, with the way to find clusters chosen from outside.
     pub(super) fn edit_as(&self, reading: Reading, place: Place, text: &str, out: &mut Edited) {
         let key = self.key.at(place);
-        self.decide(reading, key, text, Shuffling::AsDrawn, out);
+        if self.decide(reading, key, text, Shuffling::AsDrawn, out) {
+            return;
+        }
         // Shuffling comes first, when nobody knows yet that the other operations have too few places.
         let is_shuffled = !out.rearranged.pieces.is_empty();
         if let Some(budget) = &self.budget
             && budget.is_short(out.scratch.plan.len() + usize::from(is_shuffled))
             && self.shuffle.is_some()
             && !is_shuffled
+            && self.decide(reading, key, text, Shuffling::Always, out)
         {
-            self.decide(reading, key, text, Shuffling::Always, out);
+            return;
         }
         let made = plan::Making {
             source: match out.rearranged.pieces.is_empty() {
@@ -81,7 +92,7 @@ impl Augmenter {
         plan::make(&made, &out.scratch.plan, &mut out.text, &mut out.edits);
     }
 
-    /// Shuffles the words, if that is to be, and plans all other edits.
+    /// Shuffles the words, if that is to be, and plans all other edits; whether they are made already, by tables.
     fn decide(
         &self,
         reading: Reading,
@@ -89,7 +100,7 @@ impl Augmenter {
         text: &str,
         shuffling: Shuffling,
         out: &mut Edited,
-    ) {
+    ) -> bool {
         out.clear(text);
         let scratch = &mut out.scratch;
         if !self.protection.is_empty() {
@@ -103,6 +114,9 @@ impl Augmenter {
         let made = usize::from(!out.rearranged.pieces.is_empty());
         // A shuffled text has the same characters.
         match reading {
+            Reading::Bytes if self.edit_quickly(key, source, made, scratch, &mut out.edits) => {
+                return true;
+            }
             Reading::Bytes => self.plan(key, source, &Bytes(source.len()), made, scratch),
             Reading::Clusters => {
                 let mut starts = std::mem::take(&mut scratch.starts);
@@ -111,6 +125,58 @@ impl Augmenter {
                 scratch.starts = starts;
             }
         }
+        false
+    }
+
+    /// Edits a text by tables; false where that is not possible, and nothing is done.
+    fn edit_quickly(
+        &self,
+        key: Key,
+        source: &str,
+        made: usize,
+        scratch: &mut Scratch,
+        edits: &mut Vec<Edit>,
+    ) -> bool {
+        let (Some(quick), Some(process)) = (&self.quick, &self.characters) else {
+            return false;
+        };
+        if source.len() > quick::LONGEST {
+            return false;
+        }
+        let clusters = Bytes(source.len());
+        let Scratch {
+            plan,
+            words,
+            quickly,
+            ..
+        } = scratch;
+        quickly.begin(source);
+        words.clear();
+        if self.words.is_some() {
+            self.separators.split(source, &clusters, words);
+        }
+        let row = Row {
+            operations: &self.operations,
+            key,
+            text: source,
+            clusters: &clusters,
+            words,
+            protected: &[],
+        };
+        if let Some(process) = &self.words {
+            row.plan_words(process, plan);
+        }
+        let done = quick.edit(&row, process, plan, quickly, edits) && {
+            let kinds = edits.iter().map(|edit| edit.kind);
+            let budget = self.budget.as_ref();
+            budget.is_none_or(|budget| budget.holds(edits.len() + made, kinds))
+        };
+        if !done {
+            plan.clear();
+            quickly.clear();
+            edits.clear();
+        }
+        done
     }
 
     fn plan(

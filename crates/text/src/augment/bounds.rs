@@ -40,6 +40,16 @@ impl Budget {
         edits < self.all.min as usize
     }
 
+    /// Whether a row's edits, so many and of these kinds, are within the bounds already.
+    pub(crate) fn holds(&self, total: usize, kinds: impl Iterator<Item = Kind> + Clone) -> bool {
+        let within = |bounds: &Bounds, count: usize| {
+            bounds.min as usize <= count && bounds.max.is_none_or(|max| count <= max as usize)
+        };
+        let of_kind = |kind| kinds.clone().filter(move |one| *one == kind).count();
+        let each = |(kind, bounds): &(Kind, Bounds)| within(bounds, of_kind(*kind));
+        within(&self.all, total) && self.kinds.iter().all(each)
+    }
+
     /// Brings a row's edits within the bounds. `made` edits, a shuffle, are made already.
     ///
     /// Of too many, each is as likely to go; where there are too few, each place that is free is as

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::kind::Kind;
 use super::plan::Planned;
+use super::quick::Quickly;
 use super::words::Word;
 
 /// One edit.
@@ -30,6 +31,7 @@ pub(crate) struct Piece {
 /// kept from row to row, it allocates nothing once it has seen the longest.
 #[derive(Clone, Debug, Default)]
 pub struct Edited {
+    /// Unless it was made [quickly](Quickly::text).
     pub(crate) text: String,
     pub(crate) edits: Vec<Edit>,
     pub(crate) rearranged: Rearranged,
@@ -54,12 +56,14 @@ pub(crate) struct Scratch {
     pub(crate) words: Vec<Word>,
     pub(crate) order: Vec<(u64, usize)>,
     pub(crate) protected: Vec<Range<usize>>,
+    pub(crate) quickly: Quickly,
 }
 
 impl Edited {
     /// Empty, for another row.
     pub(crate) fn clear(&mut self, source: &str) {
         self.text.clear();
+        self.scratch.quickly.clear();
         self.edits.clear();
         self.rearranged.pieces.clear();
         self.scratch.plan.clear();
@@ -69,7 +73,7 @@ impl Edited {
 
     /// The new text.
     pub fn text(&self) -> &str {
-        &self.text
+        self.scratch.quickly.text().unwrap_or(&self.text)
     }
 
     /// The edits in the order of the new text, but for a shuffle.
@@ -124,7 +128,7 @@ impl Edited {
             return Some((from, from));
         }
         let to = self.new_end(moved.end).max(from);
-        let new = self.text.get(from..to)?;
+        let new = self.text().get(from..to)?;
         let lead = match old.starts_with(char::is_whitespace) {
             true => 0,
             false => new.len() - new.trim_start().len(),
@@ -146,8 +150,8 @@ impl Edited {
         let (start, end) = (byte_of(original, start)?, byte_of(original, end)?);
         let (start, end) = self.map_span(original, start, end)?;
         Some((
-            character_of(&self.text, start),
-            character_of(&self.text, end),
+            character_of(self.text(), start),
+            character_of(self.text(), end),
         ))
     }
 

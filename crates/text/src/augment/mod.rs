@@ -56,6 +56,7 @@ mod operations;
 mod plan;
 mod process;
 mod protect;
+mod quick;
 mod random;
 mod recipe;
 mod row;

@@ -130,7 +130,8 @@ fn between<'a>(source: &'a str, words: &[Word], word: usize) -> &'a str {
     }
 }
 
-fn write(made: &Making<'_>, planned: &Planned, text: &mut String) {
+/// Writes what comes in place of an edit's bytes.
+pub(crate) fn write(made: &Making<'_>, planned: &Planned, text: &mut String) {
     let Making {
         source,
         words,

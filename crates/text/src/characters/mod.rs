@@ -22,12 +22,15 @@
 //! ```
 
 mod file;
+mod lookup;
 mod set;
 mod token_id;
 
 pub use file::VocabularyError;
 pub use set::CharacterSet;
 pub use token_id::TokenId;
+
+use lookup::ByteIds;
 
 /// The tokens that are no characters, by name. Their ids in a new vocabulary are their places in this
 /// order.
@@ -108,6 +111,8 @@ pub struct CharacterVocabulary {
     /// Ids of ASCII, where they fit.
     narrow: Box<[u16; 128]>,
     wide: Box<[u32; 128]>,
+    /// The same where they are bytes and can be found quickly.
+    bytes: Option<Box<ByteIds>>,
 }
 
 /// What became of a text.
@@ -160,6 +165,7 @@ impl CharacterVocabulary {
         }
         let ascii = |code: usize| ids[usize::from(pages[0]) * PAGE + code];
         let wide = Box::new(std::array::from_fn(ascii));
+        let bytes = ByteIds::new(&wide);
         // Read only where all ids fit.
         let narrow = Box::new(std::array::from_fn(|code| ascii(code) as u16));
         CharacterVocabulary {
@@ -173,6 +179,7 @@ impl CharacterVocabulary {
             pages,
             narrow,
             wide,
+            bytes,
         }
     }
 
@@ -221,6 +228,8 @@ impl CharacterVocabulary {
         debug_assert!(T::fits(self.len()), "ids are wider than the row's");
         let width = row.len();
         let room = width.saturating_sub(self.special.around());
+        // All of it first: how much is padding is another question in each row.
+        row.fill(T::of(self.pad));
         let mut at = 0;
         if let (Some(begin), Some(slot)) = (self.begin, row.first_mut()) {
             *slot = T::of(begin);
@@ -233,7 +242,6 @@ impl CharacterVocabulary {
             *slot = T::of(end);
             at += 1;
         }
-        row[at..].fill(T::of(self.pad));
         EncodedCharacters {
             length: at,
             truncated,
@@ -250,6 +258,12 @@ impl CharacterVocabulary {
 
     /// Fills `slots` from the front; gives how many were filled, and whether characters are left.
     fn characters<T: TokenId>(&self, text: &str, slots: &mut [T]) -> (usize, bool) {
+        if let Some(ids) = &self.bytes {
+            if T::write_ascii(ids, text, slots) {
+                return (slots.len().min(text.len()), text.len() > slots.len());
+            }
+            slots.fill(T::of(self.pad));
+        }
         if text.is_ascii() {
             let table = T::ascii(&self.narrow, &self.wide);
             for (slot, byte) in slots.iter_mut().zip(text.bytes()) {
@@ -311,6 +325,28 @@ mod tests {
             );
         }
         table.finish();
+    }
+
+    /// A row with a letter beyond ASCII would end in ids of its bytes instead of padding.
+    #[test]
+    fn padding_follows_rows_of_any_script() {
+        let (ascii, beyond) = ("abcdefgh".repeat(9), "é".repeat(20));
+        let known = vocabulary("abcdefghé");
+        for text in [
+            ascii.clone(),
+            beyond.clone(),
+            ascii.clone() + "é",
+            beyond + &ascii,
+        ] {
+            let length = text.chars().count();
+            for width in [length + 2, length + 3, length + 100] {
+                let (row, truncated) = encode(&known, &text, width);
+                let ids = text.chars().map(|c| known.id(c) as u16);
+                let mut expected: Vec<u16> = [2].into_iter().chain(ids).chain([3]).collect();
+                expected.resize(width, 0);
+                assert_eq!((row, truncated), (expected, false), "{text} in {width}");
+            }
+        }
     }
 
     /// Who wants no ends would get rows that are two tokens short.

@@ -1,5 +1,7 @@
 //! Which characters there are.
 
+use super::lookup;
+
 /// A set of characters, which grows text by text. Takes 136 KiB, whatever is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CharacterSet {
@@ -22,9 +24,7 @@ impl CharacterSet {
     /// Adds the characters of a text. Line feeds between texts are characters like others.
     pub fn add(&mut self, text: &str) {
         if text.is_ascii() {
-            for &byte in text.as_bytes() {
-                self.ascii[usize::from(byte)] = true;
-            }
+            lookup::mark(&mut self.ascii, text.as_bytes());
         } else {
             text.chars().for_each(|character| self.insert(character));
         }
@@ -70,7 +70,9 @@ impl CharacterSet {
         let ascii = (0..128_u8)
             .filter(|&byte| self.ascii[usize::from(byte)])
             .map(char::from);
-        let others = self.bits.iter().enumerate().flat_map(|(word, &bits)| {
+        let words = self.bits.iter().enumerate();
+        let some = words.filter(|(_, bits)| **bits != 0);
+        let others = some.flat_map(|(word, &bits)| {
             let set = (0..64_u32).filter(move |bit| bits & (1 << bit) != 0);
             set.filter_map(move |bit| char::from_u32(word as u32 * 64 + bit))
         });

@@ -1,5 +1,7 @@
 //! The integers that ids are written as.
 
+use super::lookup::ByteIds;
+
 /// An integer that holds ids: `u16` or `u32`.
 pub trait TokenId: Copy + Send + Sync + sealed::Sealed + 'static {
     /// Whether ids below `vocabulary` fit.
@@ -11,6 +13,10 @@ pub trait TokenId: Copy + Send + Sync + sealed::Sealed + 'static {
     /// The table of this width.
     #[doc(hidden)]
     fn ascii<'a>(narrow: &'a [u16; 128], wide: &'a [u32; 128]) -> &'a [Self; 128];
+
+    /// Writes the ids of a text of ASCII; false where that is not possible.
+    #[doc(hidden)]
+    fn write_ascii(ids: &ByteIds, text: &str, slots: &mut [Self]) -> bool;
 }
 
 impl TokenId for u16 {
@@ -27,6 +33,11 @@ impl TokenId for u16 {
     fn ascii<'a>(narrow: &'a [u16; 128], _: &'a [u32; 128]) -> &'a [u16; 128] {
         narrow
     }
+
+    #[inline]
+    fn write_ascii(ids: &ByteIds, text: &str, slots: &mut [u16]) -> bool {
+        ids.write(text.as_bytes(), slots)
+    }
 }
 
 impl TokenId for u32 {
@@ -42,6 +53,11 @@ impl TokenId for u32 {
     #[inline]
     fn ascii<'a>(_: &'a [u16; 128], wide: &'a [u32; 128]) -> &'a [u32; 128] {
         wide
+    }
+
+    #[inline]
+    fn write_ascii(_: &ByteIds, _: &str, _: &mut [u32]) -> bool {
+        false
     }
 }
 

@@ -18,6 +18,10 @@ impl Alphabet {
         Alphabet(characters)
     }
 
+    pub(crate) fn characters(&self) -> &[char] {
+        &self.0
+    }
+
     fn draw(&self, number: u64) -> Option<char> {
         self.0.get(scaled(number, self.0.len())).copied()
     }

@@ -58,6 +58,15 @@ impl Confusions {
         confusions
     }
 
+    /// The entries that begin with a byte of ASCII, each with its texts in the pool.
+    pub(crate) fn of_ascii(&self, byte: u8) -> impl Iterator<Item = (&str, Range<u32>)> {
+        let Range { start, end } = self.ascii[usize::from(byte & 127)];
+        let entries = &self.entries[start as usize..end as usize];
+        entries
+            .iter()
+            .map(|entry| (entry.from.as_str(), entry.replacements.clone()))
+    }
+
     /// One of the replacements of whatever stands at the site: each is as likely.
     pub(crate) fn plan<C: Clusters>(&self, site: &Site<'_, C>, number: u64) -> Outcome {
         let at = site.clusters.start(site.at);

@@ -18,6 +18,8 @@ pub(crate) struct Errors {
     most_words: usize,
     /// Bytes of the shortest and the longest entry: what is shorter or longer need not be looked up.
     lengths: RangeInclusive<usize>,
+    /// Letters and digits of ASCII with which an entry begins, or would in small letters.
+    begins: u128,
 }
 
 impl Errors {
@@ -29,10 +31,15 @@ impl Errors {
         }
         let words = |text: &String| text.split_whitespace().count();
         let lengths = || wrong.keys().map(String::len);
+        let first = |text: &String| text.bytes().next().filter(u8::is_ascii);
+        let begins = wrong.keys().filter_map(first).fold(0, |begins, byte| {
+            begins | 1 << byte | 1 << byte.to_ascii_uppercase()
+        });
         let (shortest, longest) = (lengths().min(), lengths().max());
         Errors {
             lengths: shortest.unwrap_or(1)..=longest.unwrap_or(0),
             most_words: wrong.keys().map(words).max().unwrap_or(0),
+            begins,
             wrong,
         }
     }
@@ -40,6 +47,11 @@ impl Errors {
     /// One of the errors for the words from the spot on: the longest entry that stands there counts.
     pub(super) fn plan<C: Clusters>(&self, spot: &Spot<'_, C>, number: u64) -> Option<WordOutcome> {
         let start = spot.words[spot.at].start;
+        // No mark is left out before one of these: entries begin with it or do not stand here.
+        let first = spot.text.as_bytes()[start];
+        if first.is_ascii_alphanumeric() && self.begins >> first & 1 == 0 {
+            return None;
+        }
         let most = self.most_words.min(spot.words.len() - spot.at);
         (1..=most).rev().find_map(|taken| {
             let end = spot.words[spot.at + taken - 1].end;
