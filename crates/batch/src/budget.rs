@@ -87,16 +87,34 @@ impl Share {
     }
 }
 
+/// What a model's weights are held in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// Floats, or integers of 16 bits.
+    Wide,
+    /// Integers of 8 bits.
+    Narrow,
+}
+
 /// The token budget that suits a model's widths and a core's level-2 cache.
 ///
 /// `hidden` and `intermediate` are the encoder's widths, `l2_bytes` one core's level-2 cache. The
 /// widest stage of a layer reads `hidden` and writes `intermediate` floats a token; the micro-batch
-/// is chosen so that those fill `caches` of these. Measured with MiniLM (384, 1,536) and 512 KiB, alternated. Exact:
-/// six (384 tokens) are best; 204 tokens ran at 0.98 of that rate, 288 at 0.995; in another run 48 at
-/// 0.85 and 4,096 at 0.83. 8-bit weights are passed through sooner, and what comes in and goes out weighs more: three
-/// (192 tokens) are best, 384 run at 0.98 of that, 96 at 0.99. The result is a multiple of 96, the rows that the
-/// products take at a time, between 96 and 768.
-pub fn default_tokens(hidden: usize, intermediate: usize, l2_bytes: usize, caches: usize) -> usize {
+/// is chosen so that those fill a few of these caches. Measured with MiniLM (384, 1,536) and 512 KiB on Zen 3,
+/// alternated. Wide weights: six (384 tokens) are best; 204 tokens ran at 0.98 of that rate, 288 at 0.995; in
+/// another run 48 at 0.85 and 4,096 at 0.83. Narrow ones are passed through sooner, and what comes in and goes out
+/// weighs more: three (192 tokens) are best, 384 run at 0.98 of that, 96 at 0.99. The result is a multiple of 96, the
+/// rows that the products take at a time, between 96 and 768.
+pub fn default_tokens(
+    hidden: usize,
+    intermediate: usize,
+    l2_bytes: usize,
+    weights: Weights,
+) -> usize {
+    let caches = match weights {
+        Weights::Wide => 6,
+        Weights::Narrow => 3,
+    };
     let bytes_per_token = 4 * (hidden + intermediate).max(1);
     let tokens = caches * l2_bytes / bytes_per_token;
     (tokens / 96 * 96).clamp(96, 768)
@@ -134,10 +152,10 @@ mod tests {
     /// A budget outside the measured range would cost up to a fifth of the throughput.
     #[test]
     fn default_budget_is_in_the_measured_range() {
-        assert_eq!(default_tokens(384, 1536, 512 << 10, 6), 384);
-        assert_eq!(default_tokens(384, 1536, 512 << 10, 3), 192);
+        assert_eq!(default_tokens(384, 1536, 512 << 10, Weights::Wide), 384);
+        assert_eq!(default_tokens(384, 1536, 512 << 10, Weights::Narrow), 192);
         for (hidden, intermediate, l2) in [(0, 0, 0), (1, 1, 1 << 30), (4096, 16384, 1 << 10)] {
-            let tokens = default_tokens(hidden, intermediate, l2, 6);
+            let tokens = default_tokens(hidden, intermediate, l2, Weights::Wide);
             assert!(
                 (96..=768).contains(&tokens),
                 "{hidden} {intermediate} {l2}: {tokens}"

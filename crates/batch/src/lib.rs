@@ -26,7 +26,7 @@ mod plan;
 mod queue;
 
 pub use admission::{Admission, Load, Permit};
-pub use budget::{Budget, Share, default_tokens};
+pub use budget::{Budget, Share, Weights, default_tokens};
 pub use order::InOrder;
 pub use padding::Padding;
 pub use plan::{Plan, plan};

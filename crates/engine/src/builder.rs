@@ -512,16 +512,15 @@ impl ModelBuilder {
             _ => None,
         };
         let (hidden, intermediate) = (network.config().hidden, network.config().intermediate);
-        // Level-2 caches that a layer's widest values fill; see `default_tokens`.
-        let caches = match network.precision() {
-            Precision::Fast => 3,
-            Precision::Exact | Precision::Near => 6,
+        let weights = match network.precision() {
+            Precision::Fast => batch::Weights::Narrow,
+            Precision::Exact | Precision::Near => batch::Weights::Wide,
         };
         let tokens = self
             .batch_tokens
             .or(saved.map(|profile| profile.batch_tokens))
             .unwrap_or_else(|| {
-                batch::default_tokens(hidden, intermediate, machine.l2_bytes, caches)
+                batch::default_tokens(hidden, intermediate, machine.l2_bytes, weights)
             });
         Budget::tokens(tokens).rows(self.batch_size.unwrap_or(usize::MAX))
     }

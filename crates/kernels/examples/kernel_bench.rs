@@ -358,7 +358,7 @@ fn integers(isa: Isa, peak: f64) {
 fn layers(isa: Isa) {
     println!("| products of six layers in turn, one core | int8 |");
     println!("|---|---|");
-    for rows in [11, 96, 384] {
+    for rows in [1, 4, 11, 96, 384] {
         let shapes = INTEGER_SHAPES[..4].iter().cycle().take(24);
         let layers: Vec<_> = shapes
             .map(|&shape| {

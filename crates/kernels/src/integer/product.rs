@@ -6,7 +6,7 @@ use super::rows::QuantizedRows;
 use super::{IntegerParts, Width};
 use crate::activation::{Activation, CoarseGelu, GeluErf, WithMap};
 use crate::linear::Epilogue;
-use crate::simd::integer::{Dot, GROUP, IntegerOperation, PANEL8, PANEL16};
+use crate::simd::integer::{Ahead, Dot, GROUP, IntegerOperation, PANEL8, PANEL16, Rows8};
 use crate::simd::{Map, Simd, Twice};
 
 /// Rows taken through all panels before the next rows begin.
@@ -20,8 +20,9 @@ const SEGMENT: usize = 512;
 /// 8-bit products lose 3 %.
 const CHUNK: usize = 8;
 
-/// Bytes of a cache line.
-const LINE: usize = 64;
+/// So few rows ask for nothing ahead: a row's share would be a large part of a panel, and delay the row more than it
+/// spares the next.
+const FEWEST_TO_ASK: usize = 4;
 
 /// One part's share of `y = epilogue(x·Wᵀ + bias)`: some rows, some panels.
 pub(super) struct IntegerProduct<'a> {
@@ -64,6 +65,10 @@ impl IntegerOperation for IntegerProduct<'_> {
 trait Panels {
     /// Columns of a panel.
     const PANEL: usize;
+    /// GELU as exact as the sums are.
+    const GELU: Self::Gelu;
+
+    type Gelu: Map;
 
     /// Values of K of a segment: a panel of them stays in the first-level cache.
     fn segment(parts: &IntegerParts) -> usize;
@@ -76,10 +81,6 @@ trait Panels {
     /// # Safety
     /// The rows are quantised and have sums; the segment is one of the padded depth.
     unsafe fn accumulate<D: Dot>(&self, d: D, rows: Rows<'_>, segment: &Segment);
-
-    /// GELU as exact as the sums are.
-    type Gelu: Map;
-    const GELU: Self::Gelu;
 
     /// As many values of the product as a vector has lanes, without the bias: of row `i` of `rows`, from
     /// column `lane` of the panel on. `scales` are those of the columns.
@@ -112,10 +113,9 @@ struct Rows<'a> {
 struct Segment {
     panel: usize,
     depth: Range<usize>,
-    /// Its weights; those of the next segment follow, also from one panel to the next.
     weights: *const u8,
-    /// Bytes of what follows that each row asks for.
-    share: usize,
+    /// The weights of the next segment, for the first row of a block.
+    ahead: Ahead,
 }
 
 impl Segment {
@@ -125,23 +125,33 @@ impl Segment {
         depth: Range<usize>,
         rows: usize,
     ) -> Segment {
-        let share = (depth.len() * PANEL8).div_ceil(rows.max(1));
+        let weights = P::weights(parts, panel, depth.start);
+        let bytes = depth.len() * PANEL8;
+        let share = if rows < FEWEST_TO_ASK {
+            0
+        } else {
+            bytes.div_ceil(rows).next_multiple_of(Ahead::LINE)
+        };
         Segment {
             panel,
-            weights: P::weights(parts, panel, depth.start),
             depth,
-            share: share.next_multiple_of(LINE),
+            weights,
+            // What follows a segment is the next one, also from one panel to the next.
+            ahead: Ahead {
+                start: weights.wrapping_add(bytes),
+                share,
+            },
         }
     }
 
-    /// Where the share of a row begins in the weights that follow, and how long it is.
+    /// What some rows ask for, from row `first` of the block on.
     #[inline(always)]
-    fn ahead(&self, row: usize) -> (*const u8, usize) {
-        let size = self.depth.len() * PANEL8;
-        (
-            self.weights.wrapping_add(size + row * self.share),
-            self.share,
-        )
+    fn ahead(&self, first: usize) -> Ahead {
+        let Ahead { start, share } = self.ahead;
+        Ahead {
+            start: start.wrapping_add(first * share),
+            share,
+        }
     }
 }
 
@@ -179,8 +189,11 @@ impl Panels for Panels8 {
                 let sums = self.0.add((rows.slot + i) * PANEL8);
                 let x = rows
                     .quantized
-                    .eights(row, groups.clone(), block, (pairs, block_sums))
-                    .asking(segment.ahead(row));
+                    .eights(row, groups.clone(), block, (pairs, block_sums));
+                let x = Rows8 {
+                    ahead: segment.ahead(row),
+                    ..x
+                };
                 d.dot8(count, x, segment.weights.cast(), sums);
             }
             i += count;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::product::SUMS;
 use super::{IntegerParts, Width};
 use crate::memory::AlignedVec;
-use crate::simd::integer::{Dot, GROUP, Rows8, Rows16};
+use crate::simd::integer::{Ahead, Dot, GROUP, Rows8, Rows16};
 use crate::simd::{Simd, Twice};
 use crate::team::Shared;
 
@@ -204,7 +204,10 @@ impl QuantizedRows {
                 pairs,
                 block: groups_of_block,
                 groups: groups.len(),
-                ahead: (std::ptr::null(), 0),
+                ahead: Ahead {
+                    start: std::ptr::null(),
+                    share: 0,
+                },
             }
         }
     }

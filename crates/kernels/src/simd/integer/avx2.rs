@@ -56,10 +56,7 @@ impl Dot for Avx2Dot {
                 let factors = x.factors.add(row * x.factor_stride);
                 let offsets = x.offsets.wrapping_add(row * x.offset_stride);
                 let values = x.values.add(row * x.stride);
-                for line in (0..x.ahead.1).step_by(64) {
-                    let line = x.ahead.0.wrapping_add(row * x.ahead.1 + line);
-                    _mm_prefetch::<_MM_HINT_T0>(line.cast());
-                }
+                x.ahead.ask(self.0, row..row + 1);
                 row8(x, (values, factors, offsets), panel, sums.add(row * PANEL8));
             }
         }

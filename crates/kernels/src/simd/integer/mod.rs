@@ -11,6 +11,8 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
+use std::ops::Range;
+
 use super::Simd;
 use crate::isa::Isa;
 
@@ -46,15 +48,29 @@ pub(crate) struct Rows8 {
     pub(crate) block: usize,
     /// Groups in all; the last block may be shorter.
     pub(crate) groups: usize,
-    /// What the first row may ask for, to have it in the cache for the next panel, and how many bytes each row:
-    /// shares follow one another, in whole lines.
-    pub(crate) ahead: (*const u8, usize),
+    /// What the rows ask for.
+    pub(crate) ahead: Ahead,
 }
 
-impl Rows8 {
-    /// The same rows, which ask for `ahead`.
-    pub(crate) fn asking(self, ahead: (*const u8, usize)) -> Rows8 {
-        Rows8 { ahead, ..self }
+/// Weights to have in the cache for the next panel: each row asks for a share, one behind the other.
+#[derive(Copy, Clone)]
+pub(crate) struct Ahead {
+    /// The first row's share. It may lie beyond what there is: asking is a hint.
+    pub(crate) start: *const u8,
+    /// Bytes of a share: whole lines, or none.
+    pub(crate) share: usize,
+}
+
+impl Ahead {
+    /// Bytes that come into the cache together.
+    pub(crate) const LINE: usize = 64;
+
+    /// Asks for the shares of some rows.
+    #[inline(always)]
+    pub(crate) fn ask<S: Simd>(self, s: S, rows: Range<usize>) {
+        for at in (rows.start * self.share..rows.end * self.share).step_by(Ahead::LINE) {
+            s.prefetch(self.start.wrapping_add(at).cast());
+        }
     }
 }
 

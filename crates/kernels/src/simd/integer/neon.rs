@@ -46,6 +46,7 @@ impl Dot for NeonDot {
     }
     #[inline(always)]
     unsafe fn dot8(self, rows: usize, x: Rows8, panel: *const i8, sums: *mut i32) {
+        x.ahead.ask(self.floats(), 0..rows);
         unsafe {
             if rows == 1 {
                 dot8::<1>(x, panel, sums);

@@ -86,6 +86,7 @@ impl Dot for VnniDot {
     }
     #[inline(always)]
     unsafe fn dot8(self, rows: usize, x: Rows8, panel: *const i8, sums: *mut i32) {
+        x.ahead.ask(self.floats(), 0..rows);
         unsafe { with_rows!(rows, [1 2], dot8_256, (x, panel, sums)) }
     }
     #[inline(always)]
@@ -124,6 +125,7 @@ impl<const VNNI: bool> Dot for Avx512Dot<VNNI> {
     }
     #[inline(always)]
     unsafe fn dot8(self, rows: usize, x: Rows8, panel: *const i8, sums: *mut i32) {
+        x.ahead.ask(self.floats(), 0..rows);
         unsafe {
             if VNNI {
                 with_rows!(rows, [1 2 3 4 5 6 7 8], dot8_512_vnni, (x, panel, sums));
