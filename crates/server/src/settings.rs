@@ -132,7 +132,7 @@ impl Default for ServerSettings {
             read_timeout: Duration::from_secs(30),
             idle_timeout: Some(Duration::from_secs(300)),
             stop_timeout: Duration::from_secs(30),
-            http_threads: engine::available_threads(),
+            http_threads: engine::available_threads().div_ceil(2),
             threads: engine::available_threads(),
             otlp: None,
         }

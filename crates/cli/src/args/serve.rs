@@ -174,7 +174,8 @@ pub(crate) struct OperationArgs {
     /// Compress answers of at least this size for clients that accept it; off for none
     #[arg(long, value_name = "SIZE", default_value = "64KiB")]
     pub(crate) compress_from: ByteSize,
-    /// Threads that speak HTTP, beside those that compute; by default as many as compute
+    /// Threads that speak HTTP, beside those that compute; by default half as many. More answer more from the
+    /// cache, and interrupt those that compute more often
     #[arg(long, value_name = "N", value_parser = super::count)]
     pub(crate) http_threads: Option<NonZeroUsize>,
     /// Send traces by OTLP (HTTP, protocol buffers) to this collector, such as http://localhost:4318. The variables

@@ -325,7 +325,7 @@ pub(super) fn settings(
         http_threads: args
             .operation
             .http_threads
-            .map_or(threads, NonZeroUsize::get),
+            .map_or(threads.div_ceil(2), NonZeroUsize::get),
         threads,
         otlp: otlp::settings(&args.operation, |name| std::env::var(name).ok())?,
     })
