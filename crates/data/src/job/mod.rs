@@ -175,8 +175,9 @@ impl Job {
     /// Writes the next chunk and its answers.
     ///
     /// # Errors
-    /// [`DataError::Answers`] where these do not fit the job or are not the next rows; then
-    /// nothing was written. [`DataError::DiskFull`] and [`DataError::Write`] from the disk, after
+    /// [`DataError::Answers`] where these do not fit the job or are not the next rows, and
+    /// [`DataError::ForeignError`] where a column `error` holds something else than errors of an
+    /// earlier job; then nothing was written. [`DataError::DiskFull`] and [`DataError::Write`] from the disk, after
     /// which the job must be dropped and can be begun again. [`DataError::BrokenPipe`] where
     /// nobody reads the stream any more.
     pub fn write(&mut self, chunk: &Chunk, answers: &AnswerColumns) -> Result<Written, DataError> {
