@@ -85,6 +85,8 @@ pub struct Written {
     /// Rows among them that carry an error, be it the input's, the answer's, or that of a value
     /// which has no place in the output.
     pub failed_rows: u64,
+    /// Rows among these with which nothing is wrong but what an earlier job said of them.
+    pub failed_before: u64,
 }
 
 impl Job {
@@ -188,13 +190,14 @@ impl Job {
             });
         }
         let before = self.failed_rows();
-        match &mut self.kind {
+        let failed_before = match &mut self.kind {
             Kind::File(job) => job.write(chunk, answers)?,
             Kind::Stream(job) => job.write(chunk, answers)?,
-        }
+        };
         Ok(Written {
             rows: chunk.len() as u64,
             failed_rows: self.failed_rows() - before,
+            failed_before,
         })
     }
 

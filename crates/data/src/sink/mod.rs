@@ -72,6 +72,8 @@ pub(crate) struct Accepted<'a> {
     answers: &'a AnswerColumns,
     /// What the error column says of each row.
     errors: Vec<Option<String>>,
+    /// Rows with which nothing is wrong but what an earlier job said.
+    pub(crate) failed_before: u64,
 }
 
 /// Rows encoded at once. A chunk of embeddings as text is ten times the chunk: 4,096 rows of 384
@@ -188,16 +190,20 @@ impl Sink {
         };
         let (carried, earlier) = self.without_errors(chunk)?;
         let error = |at| row_error(chunk, answers, misfits.get(at).and_then(Option::as_ref), at);
+        let mut failed_before = 0;
         let errors = (0..chunk.len())
             .map(|at| {
                 let new = error(at).map(|error| error.to_string());
-                with_earlier(new, earlier.get(at).and_then(Option::as_deref))
+                let earlier = earlier.get(at).and_then(Option::as_deref);
+                failed_before += u64::from(new.is_none() && earlier.is_some());
+                with_earlier(new, earlier)
             })
             .collect();
         Ok(Accepted {
             carried,
             answers,
             errors,
+            failed_before,
         })
     }
 
