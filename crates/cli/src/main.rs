@@ -17,6 +17,7 @@ mod plan;
 mod quantize;
 mod rows;
 mod serve;
+mod stopping;
 mod table;
 
 use std::process::ExitCode;

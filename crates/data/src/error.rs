@@ -131,6 +131,18 @@ pub enum DataError {
         /// The names as `--drop` takes them.
         drop: String,
     },
+    /// The input's column of errors says what no earlier output says.
+    #[error(
+        "{place}: the input's column `error` holds `{value}`, which is no error of an earlier output's row; \
+         the output has a column of that name for what is wrong with a row: leave the input's out with \
+         --drop error"
+    )]
+    ForeignError {
+        /// The row.
+        place: String,
+        /// What stands there.
+        value: String,
+    },
     /// The output's name or format cannot be used.
     #[error("{path}: {reason}")]
     OutputFormat {

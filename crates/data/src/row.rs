@@ -65,6 +65,17 @@ impl RowError {
             message: format!("{place}: {what}"),
         }
     }
+
+    /// Whether a text is what an output's column of errors says of a row: `missing_value: row 812 …`.
+    pub(crate) fn is_told_by(text: &str) -> bool {
+        let Some((code, place)) = text.split_once(": row ") else {
+            return false;
+        };
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        code.starts_with(|letter: char| letter.is_ascii_lowercase())
+            && code.bytes().all(plain)
+            && place.starts_with(|digit: char| digit.is_ascii_digit())
+    }
 }
 
 impl fmt::Display for RowError {
@@ -136,6 +147,29 @@ mod tests {
             error.to_string(),
             "missing_value: row 812 (queries.csv line 813): the text is empty"
         );
+        assert!(RowError::is_told_by(&error.to_string()));
+    }
+
+    /// Values of somebody else's column would count as rows that failed.
+    #[test]
+    fn other_texts_are_no_errors_of_ours() {
+        assert!(RowError::is_told_by(
+            "too_long: row 1: x; before: a: row 2: y"
+        ));
+        for text in [
+            "",
+            "y",
+            "0.05",
+            "TypeError: row 3",
+            "timeout: connection refused",
+            "a b: row 3",
+            ": row 3",
+            "1st: row 3",
+            "missing_value: row three",
+            "row 3",
+        ] {
+            assert!(!RowError::is_told_by(text), "{text}");
+        }
     }
 
     /// A code with other characters than letters, digits and underscores, or given twice, would

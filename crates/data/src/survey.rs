@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use arrow_schema::DataType;
 
 use crate::json_row::{JsonRow, decode};
+use crate::row::RowError;
+use crate::sink::ERROR_COLUMN;
 
 /// What the values of one key are, null aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,8 @@ pub(crate) struct Survey {
     by_name: HashMap<String, usize>,
     /// Whether every row of the input was looked at.
     pub(crate) complete: bool,
+    /// Whether the key of errors has texts that no output says of a row.
+    pub(crate) foreign_errors: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +132,11 @@ impl Survey {
     /// Takes one row into account.
     pub(crate) fn add(&mut self, row: &JsonRow) {
         for (name, raw) in row.members() {
+            if name == ERROR_COLUMN
+                && decode(raw).is_some_and(|text| !text.is_empty() && !RowError::is_told_by(&text))
+            {
+                self.foreign_errors = true;
+            }
             let at = match self.by_name.get(name.as_ref()) {
                 Some(&at) => at,
                 None => {

@@ -11,7 +11,7 @@ pub(crate) mod progress;
 pub(crate) mod reader;
 mod running;
 mod stages;
-mod summary;
+pub(crate) mod summary;
 mod tally;
 
 use std::path::Path;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use batchwright::{AnsweredWindow, Model, Windows};
-use data::{AnswerColumns, Chunk, DataError, Job, JobSummary, Source};
+use data::{Chunk, DataError, Job, JobSummary, Source};
 
 use super::columns::{self, Shape};
 use super::progress::{self, Watch};
@@ -20,6 +20,7 @@ use crate::console::Console;
 use crate::figures;
 use crate::interrupt::Interrupt;
 use crate::plan::{JobPlan, Profiling, Target};
+use crate::stopping::{first_error, misfit};
 
 /// How often Ctrl-C is looked for.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -183,20 +184,14 @@ impl Running<'_> {
         let answers = columns::answers(&self.shape, self.model, &chunk, window.answers, tally)?;
         let stop = self.plan.on_error == OnError::Stop;
         if stop && let Some(error) = first_error(&chunk, &answers) {
-            let error = anyhow!("{error} (--on-error stop)");
-            return Ok(Some(Stopped::ByInput(error)));
+            return Ok(Some(Stopped::ByInput(anyhow!(error))));
         }
         let written = match self.job.write(&chunk, &answers) {
             Ok(written) => written,
             Err(error) => return Ok(Some(Stopped::ByWriting(error))),
         };
-        if stop && written.failed_rows > 0 {
-            let (first, last) = (chunk.first_row + 1, chunk.first_row + written.rows);
-            let error = anyhow!(
-                "between rows {first} and {last} a value has no place in the output; its column \
-                 `error` tells (--on-error stop)"
-            );
-            return Ok(Some(Stopped::ByInput(error)));
+        if stop && let Some(error) = misfit(&chunk, written) {
+            return Ok(Some(Stopped::ByInput(anyhow!(error))));
         }
         Ok(None)
     }
@@ -210,11 +205,4 @@ enum Stopped {
     ByInput(anyhow::Error),
     /// The output cannot be written. Its error says what is safe.
     ByWriting(DataError),
-}
-
-fn first_error(chunk: &Chunk, answers: &AnswerColumns) -> Option<String> {
-    (0..chunk.len()).find_map(|row| match (&chunk.rows[row], &answers.errors[row]) {
-        (Err(error), _) | (_, Some(error)) => Some(error.to_string()),
-        _ => None,
-    })
 }

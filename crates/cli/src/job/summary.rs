@@ -200,7 +200,10 @@ impl Summary {
         }
         let failed = self.output_errors.unwrap_or(self.errors);
         if failed > 0 {
-            line("errors", format!("{}{}", rows(failed), self.codes(failed)));
+            line(
+                "errors",
+                format!("{}{}", rows(failed), codes(&self.errors_by_code, failed)),
+            );
         }
         if let (Some(path), Some(bytes)) = (&self.output, self.output_bytes) {
             let all = self
@@ -213,21 +216,18 @@ impl Summary {
         }
         lines.join("\n")
     }
+}
 
-    /// `: missing_value 2, too_long 1`, and what is not of this run.
-    fn codes(&self, failed: u64) -> String {
-        let mut codes: Vec<String> = self
-            .errors_by_code
-            .iter()
-            .map(|(code, number)| format!("{code} {}", count(*number)))
-            .collect();
-        if failed > self.errors {
-            // Of an earlier run, or found while writing: the output's own column tells.
-            codes.push(format!(
-                "see the column `error` for {}",
-                count(failed - self.errors)
-            ));
-        }
-        format!(": {}", codes.join(", "))
+/// `: missing_value 2, too_long 1` for the rows of this run, and where to look for the others that failed.
+pub(crate) fn codes(of_this_run: &BTreeMap<&'static str, u64>, failed: u64) -> String {
+    let mut codes: Vec<String> = of_this_run
+        .iter()
+        .map(|(code, number)| format!("{code} {}", count(*number)))
+        .collect();
+    let others = failed.saturating_sub(of_this_run.values().sum());
+    if others > 0 {
+        // Of an earlier run, or found while writing: the output's own column tells.
+        codes.push(format!("see the column `error` for {}", count(others)));
     }
+    format!(": {}", codes.join(", "))
 }

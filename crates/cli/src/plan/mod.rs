@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use batchwright::{Input, Isa, ModelBuilder, Rendering, Scores, Task};
-use data::{ColumnChoice, DataError, Format, InputSpec, RowText, SinkFormat, Source, SurveyDepth};
+use data::{
+    ColumnChoice, DataError, ERROR_COLUMN, Format, InputSpec, RowText, SinkFormat, Source,
+    SurveyDepth,
+};
 
 pub(crate) use model::{builder, model_name};
 pub(crate) use written::refuse_to_write_over;
@@ -128,7 +131,9 @@ impl JobPlan {
         if self.said == Some(Task::Rerank) && self.input.columns.pair.is_none() {
             return Err(no_pairs(source));
         }
-        Ok(source?)
+        let source = source?;
+        refuse_texts_called_error(&source)?;
+        Ok(source)
     }
 
     /// Checks what could not be checked before the model was known.
@@ -143,6 +148,25 @@ impl JobPlan {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses texts that would stand in the output beside the column of errors.
+pub(crate) fn refuse_texts_called_error(source: &Source) -> anyhow::Result<()> {
+    let (text, pair) = source.text_columns();
+    let is_error = |name: &str| name == ERROR_COLUMN;
+    let passes = source
+        .carried()
+        .fields()
+        .iter()
+        .any(|field| is_error(field.name()));
+    if passes && (is_error(text) || pair.is_some_and(is_error)) {
+        bail!(
+            "the column `{ERROR_COLUMN}` holds the texts, and the output has a column of that name for \
+             what is wrong with a row: rename it in the input, or leave it out of the output with \
+             --drop {ERROR_COLUMN}"
+        );
+    }
+    Ok(())
 }
 
 /// Whether rows have a second text.

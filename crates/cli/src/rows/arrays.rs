@@ -96,7 +96,7 @@ impl Array<'_> {
                 // Blocks of text whose rows of the array are about as many bytes, however wide.
                 let share = per_row * self.width.div_ceil(USUAL_WIDTH);
                 let mut blocks = input.blocks(share, self.rows_at_once::<T>());
-                let next = |block: &mut Block| {
+                let next = |block: &mut Block, _: &dyn Fn() -> bool| {
                     clock.time(Stage::Read, || {
                         loop {
                             match blocks.fill(block)? {
@@ -116,8 +116,8 @@ impl Array<'_> {
             From::Source(mut source) => {
                 source.limit_chunks(self.rows_at_once::<T>(), usize::MAX);
                 let mut chunks = Chunks::of(*source, done);
-                let next = |chunk: &mut Option<Chunk>| {
-                    *chunk = chunks.next(interrupt, clock, Stage::Read)?;
+                let next = |chunk: &mut Option<Chunk>, is_over: &dyn Fn() -> bool| {
+                    *chunk = chunks.next(is_over, clock, Stage::Read)?;
                     Ok(chunk.is_some())
                 };
                 let work = |chunk: &mut Option<Chunk>, piece: &mut Piece<T>| {

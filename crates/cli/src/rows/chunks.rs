@@ -7,9 +7,8 @@ use anyhow::bail;
 use data::{Chunk, DataError, InputSpec, Source};
 
 use super::clock::{Clock, Stage};
-use crate::interrupt::Interrupt;
 
-/// How often Ctrl-C is looked for.
+/// How often Ctrl-C and faults are looked for.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// The chunks of a source, read on a thread that nobody has to wait for: standard input may never bring another
@@ -58,10 +57,10 @@ impl Chunks {
         Chunks(chunks)
     }
 
-    /// The next chunk; `None` at the end, and when the user wants to stop.
+    /// The next chunk; `None` at the end, and when all is over before.
     pub(super) fn next(
         &mut self,
-        interrupt: &Interrupt,
+        is_over: &dyn Fn() -> bool,
         clock: &Clock,
         stage: Stage,
     ) -> anyhow::Result<Option<Chunk>> {
@@ -76,7 +75,7 @@ impl Chunks {
                 Err(RecvTimeoutError::Disconnected) => {
                     bail!("the reader of the input ended before its last row; please report this")
                 }
-                Err(RecvTimeoutError::Timeout) if interrupt.came() => return Ok(None),
+                Err(RecvTimeoutError::Timeout) if is_over() => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -90,11 +89,11 @@ mod tests {
     /// A part of the rows would be published as all of them.
     #[test]
     fn a_reader_that_broke_off_is_an_error() {
-        let (interrupt, clock) = (Interrupt::never(), Clock::default());
+        let clock = Clock::default();
         let (found, chunks) = sync_channel(1);
         found.send(Ok(None)).unwrap();
         let mut chunks = Chunks(chunks);
-        let mut next = || chunks.next(&interrupt, &clock, Stage::Read);
+        let mut next = || chunks.next(&|| false, &clock, Stage::Read);
         assert!(next().unwrap().is_none());
         drop(found);
         let error = next().unwrap_err().to_string();

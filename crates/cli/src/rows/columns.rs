@@ -21,6 +21,7 @@ use super::tally::Tally;
 use super::tokens::{Cut, Tokens};
 use super::{Ended, Rows};
 use crate::args::{IdType, OnError};
+use crate::stopping::{first_error, misfit};
 
 /// Number of the row in the input, from 1; of a part of a split file as `--first-row` says.
 const SOURCE_ROW: &str = "source_row";
@@ -175,7 +176,7 @@ impl Columns<'_> {
                 dropped = 0;
             }
             if stop && let Some(error) = first_error(&chunk, &answers) {
-                fault = Fault::Row(format!("{error} (--on-error stop)"));
+                fault = Fault::Row(error);
                 bail!("a bad row");
             }
             // So too where it panics.
@@ -188,12 +189,16 @@ impl Columns<'_> {
             tally.cut += std::mem::take(&mut piece.cut);
             tally.counts.take(&mut piece.counts);
             watch.wrote(written.rows, job.failed_rows());
+            if stop && let Some(error) = misfit(&chunk, written) {
+                fault = Fault::Row(error);
+                bail!("a value without a place");
+            }
             Ok(())
         };
         let (threads, interrupt) = (self.rows.plan.threads, self.rows.interrupt);
         let mut chunks = Chunks::of(source, done / per_row);
-        let next = |chunk: &mut Option<Chunk>| {
-            *chunk = chunks.next(interrupt, clock, Stage::Read)?;
+        let next = |chunk: &mut Option<Chunk>, is_over: &dyn Fn() -> bool| {
+            *chunk = chunks.next(is_over, clock, Stage::Read)?;
             Ok(chunk.is_some())
         };
         let work = |chunk: &mut Option<Chunk>, piece: &mut Piece| {
@@ -405,11 +410,4 @@ impl Columns<'_> {
             errors: growing.errors,
         })
     }
-}
-
-fn first_error(chunk: &Chunk, answers: &AnswerColumns) -> Option<String> {
-    (0..chunk.len()).find_map(|row| match (&chunk.rows[row], &answers.errors[row]) {
-        (Err(error), _) | (_, Some(error)) => Some(error.to_string()),
-        _ => None,
-    })
 }

@@ -75,7 +75,8 @@ impl<N, O> Shared<N, O> {
 }
 
 /// Runs `work` on `threads` threads over what `next` reads, until that says false, and gives the results to
-/// `take` in order. Returns what was written into, each with what the last piece left in it: so `work` can
+/// `take` in order. `next` is told how to ask whether anybody still waits for what it reads: nobody does after a
+/// fault, nor where the user wants to stop. Returns what was written into, each with what the last piece left in it: so `work` can
 /// also sum up, where order makes no difference.
 ///
 /// # Errors
@@ -83,7 +84,7 @@ impl<N, O> Shared<N, O> {
 pub(super) fn run<I, O>(
     threads: usize,
     interrupt: &Interrupt,
-    next: impl FnMut(&mut I) -> anyhow::Result<bool> + Send,
+    next: impl FnMut(&mut I, &dyn Fn() -> bool) -> anyhow::Result<bool> + Send,
     work: impl Fn(&mut I, &mut O) -> anyhow::Result<()> + Sync,
     mut take: impl FnMut(&mut O) -> anyhow::Result<()>,
 ) -> anyhow::Result<(Stopped, Vec<O>)>
@@ -91,6 +92,7 @@ where
     I: Default + Send,
     O: Default + Send,
 {
+    let threads = threads.max(1);
     let shared = Shared {
         input: Mutex::new(Input { next, read: 0 }),
         state: Mutex::new(State {
@@ -102,9 +104,10 @@ where
     };
     let (done, results) = channel::<(u64, anyhow::Result<O>)>();
     let stopped = std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
+        for _ in 0..threads {
             let (done, shared, work) = (done.clone(), &shared, &work);
-            scope.spawn(move || each(shared, threads as u64 * PER_THREAD, work, &done));
+            let is_over = move || interrupt.came() || lock(&shared.state).ended;
+            scope.spawn(move || each(shared, threads as u64 * PER_THREAD, &is_over, work, &done));
         }
         drop(done);
         let mut waiting = BTreeMap::new();
@@ -148,10 +151,11 @@ where
 fn each<N, I, O>(
     shared: &Shared<N, O>,
     most: u64,
+    is_over: &dyn Fn() -> bool,
     work: &impl Fn(&mut I, &mut O) -> anyhow::Result<()>,
     done: &Sender<(u64, anyhow::Result<O>)>,
 ) where
-    N: FnMut(&mut I) -> anyhow::Result<bool>,
+    N: FnMut(&mut I, &dyn Fn() -> bool) -> anyhow::Result<bool>,
     I: Default,
     O: Default,
 {
@@ -162,7 +166,7 @@ fn each<N, I, O>(
             if !shared.has_room(source.read, most) {
                 return;
             }
-            let read = guarded(|| (source.next)(&mut input));
+            let read = guarded(|| (source.next)(&mut input, is_over));
             if !matches!(read, Ok(true)) {
                 shared.end();
             }
@@ -202,9 +206,9 @@ mod tests {
 
     const PIECES: u64 = 500;
 
-    fn count() -> impl FnMut(&mut u64) -> anyhow::Result<bool> + Send {
+    fn count() -> impl FnMut(&mut u64, &dyn Fn() -> bool) -> anyhow::Result<bool> + Send {
         let mut next = 0;
-        move |piece| {
+        move |piece, _| {
             *piece = next;
             next += 1;
             Ok(*piece < PIECES)
@@ -246,8 +250,8 @@ mod tests {
         let (taken, told) = channel();
         let told = Mutex::new(told);
         let mut count = count();
-        let next = move |piece: &mut u64| {
-            let more = count(piece)?;
+        let next = move |piece: &mut u64, is_over: &dyn Fn() -> bool| {
+            let more = count(piece, is_over)?;
             if *piece == 2 {
                 let told = lock(&told);
                 let both = (0..2).all(|_| told.recv_timeout(Duration::from_secs(20)).is_ok());
@@ -258,6 +262,35 @@ mod tests {
         let take = |_: &mut u64| Ok(taken.send(())?);
         let run = run(1, &interrupt, next, |_, _| Ok(()), take);
         assert_eq!(run.unwrap().0, Stopped::AtTheEnd);
+    }
+
+    /// A full disk would be told when a slow pipe brings more, or never.
+    #[test]
+    fn a_fault_ends_the_wait_for_the_next() {
+        let interrupt = Interrupt::never();
+        let told = AtomicU64::new(0);
+        let mut count = count();
+        let next = |piece: &mut u64, is_over: &dyn Fn() -> bool| {
+            let more = count(piece, is_over)?;
+            let given_up = std::time::Instant::now() + Duration::from_secs(20);
+            while *piece == 2 && !is_over() {
+                assert!(std::time::Instant::now() < given_up, "it was not told");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            told.fetch_add(u64::from(*piece == 2), Ordering::SeqCst);
+            Ok(more && *piece != 2)
+        };
+        let take = |piece: &mut u64| match *piece {
+            1 => bail!("full"),
+            _ => Ok(()),
+        };
+        let work = |piece: &mut u64, out: &mut u64| {
+            *out = *piece;
+            Ok(())
+        };
+        let error = run(1, &interrupt, next, work, take).unwrap_err();
+        assert_eq!(error.to_string(), "full");
+        assert_eq!(told.into_inner(), 1);
     }
 
     /// A fault would leave the program waiting for ever, or rows be written that come after it.

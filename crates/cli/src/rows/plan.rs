@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use catalogue::Network;
-use data::{CarryText, ColumnChoice, Format, InputSpec, SinkFormat, Source, SurveyDepth};
+use data::{
+    CarryText, ColumnChoice, ERROR_COLUMN, Format, InputSpec, SinkFormat, Source, SurveyDepth,
+};
 use text::augment::{Augmenter, Recipe};
 use text::characters::SpecialTokens;
 
@@ -17,7 +19,7 @@ use crate::args::{
     AugmentArgs, EditArgs, GeneralArgs, IdType, OnError, RowsInputArgs, RowsOutputArgs, TokenArgs,
     TokenizeArgs,
 };
-use crate::plan::{Target, named, refuse_to_write_over, target};
+use crate::plan::{Target, named, refuse_texts_called_error, refuse_to_write_over, target};
 
 /// The files that are read for tokens.
 fn token_files(args: &TokenArgs) -> impl Iterator<Item = (&'static str, PathBuf)> {
@@ -201,23 +203,50 @@ impl RowsPlan {
     /// Opens the input, refusing what would be written over.
     pub(super) fn open(&self) -> anyhow::Result<Source> {
         let vocabulary = self.vocabulary_path();
-        let makes_one =
-            matches!(&self.tokens, Some(tokens) if matches!(tokens.of, TokensOf::Data(_)));
         let written = [
             ("-o", self.path()),
-            // That of another run may be the one to use.
-            ("-o", vocabulary.as_deref().filter(|_| makes_one)),
+            ("-o", vocabulary.as_deref()),
             ("--summary-json", self.output.summary_json.as_deref()),
             ("--report-json", self.reports.json.as_deref()),
             ("--report-svg", self.reports.svg.as_deref()),
         ];
         refuse_to_write_over(&written, &self.input)?;
-        self.check_read(&written)?;
+        let is_given =
+            matches!(&self.tokens, Some(tokens) if matches!(tokens.of, TokensOf::Vocabulary(_)));
+        // The vocabulary of another run may be the one to use, and is written as it was.
+        let others = written.map(|(flag, path)| {
+            (
+                flag,
+                path.filter(|path| !is_given || Some(*path) != vocabulary.as_deref()),
+            )
+        });
+        self.check_read(&others)?;
         if let Some(path) = &vocabulary {
             vocabulary_file::refuse_another(path)?;
         }
         // Once: what standard input has given it does not give again.
-        Ok(Source::open(&self.input)?)
+        let source = Source::open(&self.input)?;
+        if let OutputKind::Rows(..) = self.output.kind {
+            refuse_texts_called_error(&source)?;
+            self.refuse_edits_called_error(&source)?;
+        }
+        Ok(source)
+    }
+
+    /// Refuses edited columns that would stand in the output beside that of errors.
+    fn refuse_edits_called_error(&self, source: &Source) -> anyhow::Result<()> {
+        if self.edits.is_none() {
+            return Ok(());
+        }
+        let holds = match (source.text_columns().0, self.spans_column.as_deref()) {
+            (ERROR_COLUMN, _) => "texts",
+            (_, Some(ERROR_COLUMN)) => "spans",
+            _ => return Ok(()),
+        };
+        bail!(
+            "the column `{ERROR_COLUMN}` holds the {holds}, and the output has a column of that name for \
+             what is wrong with a row: rename it in the input"
+        )
     }
 
     /// Refuses to write over what the job itself is made of.

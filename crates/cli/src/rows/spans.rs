@@ -28,8 +28,8 @@ const LABEL: &str = "label";
 /// What else an object holds, as JSON, where columns have types and JSON has none.
 const OTHER: &str = "other";
 
-const FORM: &str = "it is neither a list of objects with `start`, `end` and `label`, nor an object of lists of one \
-                    length";
+const FORM: &str = "it is neither a list of objects with the numbers `start` and `end` and a `label` that is a text, nor \
+                    an object of lists of them";
 
 /// Where in a text something stands, in characters, and what is said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,9 +109,12 @@ pub(super) fn read(cell: Option<&str>, characters: usize) -> Result<Vec<Span>, S
             .enumerate()
             .map(|(at, raw)| Span::of(at, members(raw.get())?))
             .collect(),
-        Err(_) => members(cell).and_then(|lists| of_lists(&lists)),
+        Err(_) => match members(cell) {
+            Some(lists) => of_lists(&lists)?,
+            None => None,
+        },
     };
-    let spans: Vec<Span> = spans.ok_or_else(|| FORM.to_owned())?;
+    let spans: Vec<Span> = spans.ok_or(FORM)?;
     for span in &spans {
         if span.start > span.end || span.end > characters as u64 {
             return Err(format!(
@@ -134,27 +137,60 @@ fn members(object: &str) -> Option<Vec<(String, String)>> {
     )
 }
 
-/// The spans of an object of lists, each of which has one value for each span.
-fn of_lists(lists: &[(String, String)]) -> Option<Vec<Span>> {
-    let lists: Vec<(&String, Vec<&RawValue>)> = lists
-        .iter()
-        .map(|(key, raw)| Some((key, serde_json::from_str(raw).ok()?)))
-        .collect::<Option<_>>()?;
-    let spans = lists.first()?.1.len();
-    if lists.iter().any(|(_, list)| list.len() != spans) {
-        return None;
+/// What a member of an object of lists has for the spans.
+enum Member<'a> {
+    /// One value for each.
+    List(Vec<&'a RawValue>),
+    /// The same for all: what is no list is said of all of them.
+    Value(&'a str),
+}
+
+impl<'a> Member<'a> {
+    fn of(raw: &'a str) -> Self {
+        serde_json::from_str(raw).map_or(Member::Value(raw), Member::List)
     }
-    let has = |name: &str| lists.iter().any(|(key, _)| *key == name);
-    if ![START, END, LABEL].into_iter().all(has) {
-        return None;
+
+    fn at(&self, at: usize) -> &'a str {
+        match self {
+            Member::List(list) => list[at].get(),
+            Member::Value(raw) => raw,
+        }
+    }
+}
+
+/// The spans of an object of lists, as many as it has places; none where it has no places.
+///
+/// # Errors
+/// Words on a list of another length.
+fn of_lists(members: &[(String, String)]) -> Result<Option<Vec<Span>>, String> {
+    let members: Vec<(&String, Member<'_>)> = members
+        .iter()
+        .map(|(key, raw)| (key, Member::of(raw)))
+        .collect();
+    let starts = members.iter().rev().find_map(|(key, member)| match member {
+        Member::List(list) if *key == START => Some(list.len()),
+        _ => None,
+    });
+    let Some(spans) = starts else {
+        return Ok(None);
+    };
+    for (key, member) in &members {
+        if let Member::List(list) = member
+            && list.len() != spans
+        {
+            let length = list.len();
+            return Err(format!(
+                "`{key}` is a list of {length}, where `{START}` has {spans}: they must be of one length"
+            ));
+        }
     }
     let members = |at: usize| {
-        let members = lists.iter();
-        members.map(move |(key, list)| ((*key).clone(), list[at].get().to_owned()))
+        let members = members.iter();
+        members.map(move |(key, member)| ((*key).clone(), member.at(at).to_owned()))
     };
-    (0..spans)
+    Ok((0..spans)
         .map(|at| Span::of(at, members(at).collect()))
-        .collect()
+        .collect())
 }
 
 /// The spans where they stand now; those of which nothing is left are left out.
@@ -301,7 +337,7 @@ impl SpanColumn {
                 ArrowError::SchemaError(format!("the spans have lost `{}`", field.name()))
             })?;
             let indices: UInt64Array = all()
-                .map(|(row, span)| (values.first(row) + span.at) as u64)
+                .map(|(row, span)| Some((values.first(row)? + span.at) as u64))
                 .collect();
             columns.push(take(&values.of_all, &indices, None)?);
         }
@@ -394,15 +430,18 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Where those of a row begin.
-    fn first(&self, row: usize) -> usize {
-        match self.list.data_type() {
+    /// Where those of a row begin; none where it has none.
+    fn first(&self, row: usize) -> Option<usize> {
+        if self.list.is_null(row) {
+            return None;
+        }
+        Some(match self.list.data_type() {
             DataType::LargeList(_) => self.list.as_list::<i64>().value_offsets()[row] as usize,
             DataType::FixedSizeList(..) => {
                 self.list.as_fixed_size_list().value_offset(row) as usize
             }
             _ => self.list.as_list::<i32>().value_offsets()[row] as usize,
-        }
+        })
     }
 }
 
@@ -456,7 +495,25 @@ mod tests {
                 Some(r#"{"start":[0,3],"end":[2,5],"label":["A","B"]}"#),
                 Some(vec![first, second]),
             ),
+            (
+                Some(r#"{"start":[0],"end":[2],"label":null,"source":"wiki"}"#),
+                Some(vec![span(
+                    0,
+                    &[
+                        ("start", "0"),
+                        ("end", "2"),
+                        ("label", "null"),
+                        ("source", "\"wiki\""),
+                    ],
+                )]),
+            ),
+            (
+                Some(r#"{"start":[],"end":[],"label":[],"source":"wiki"}"#),
+                Some(vec![]),
+            ),
             (Some(r#"{"start":[0,3],"end":[2],"label":["A","B"]}"#), None),
+            (Some(r#"{"start":0,"end":2,"label":"A"}"#), None),
+            (Some(r#"{"start":[0],"end":null,"label":["A"]}"#), None),
             (
                 Some(r#"{"start":[0],"end":[2],"label":["A"],"score":[]}"#),
                 None,
@@ -469,6 +526,29 @@ mod tests {
         ] {
             assert_eq!(read(cell, 5).ok(), expected, "{cell:?}");
         }
+        let why = read(Some(r#"{"start":[0],"end":[2],"score":[]}"#), 5).unwrap_err();
+        assert!(why.starts_with("`score` is a list of 0"), "{why}");
+    }
+
+    /// A row without scores would have those of the next one.
+    #[test]
+    fn a_null_list_of_one_row_is_null_for_its_spans() {
+        let mut scores = ListBuilder::new(Float64Builder::new());
+        scores.append(false);
+        scores.values().append_value(0.5);
+        scores.append(true);
+        let scores: ArrayRef = Arc::new(scores.finish());
+        let field = Field::new("score", scores.data_type().clone(), true);
+        let from: ArrayRef = Arc::new(StructArray::from(vec![(Arc::new(field), scores)]));
+        let input = Field::new("s", from.data_type().clone(), true);
+        let column = SpanColumn::new(&input, Nested::AsTypes);
+        let only = span(0, &[("start", "0"), ("end", "1")]);
+        let rows = [(0, Some(vec![only.clone()])), (1, Some(vec![only]))];
+        let array = column.array(&rows, Some(&from)).unwrap();
+        let all = array.as_list::<i32>().values().clone();
+        let found = all.as_struct().column_by_name("score").unwrap().clone();
+        let expected: ArrayRef = Arc::new(arrow_array::Float64Array::from(vec![None, Some(0.5)]));
+        assert_eq!(&found, &expected);
     }
 
     /// A reader would find other columns than the header says, or no scores.

@@ -13,6 +13,7 @@ use super::plan::RowsPlan;
 use super::tally::Tally;
 use crate::args::ByteSize;
 use crate::figures::{count, duration, percent, rows, three_digits};
+use crate::job::summary::codes;
 
 /// The facts of a run; `--summary-json` is this, as it stands.
 #[derive(Clone, Debug, Serialize)]
@@ -140,14 +141,10 @@ impl Summary {
             );
         }
         if self.output_errors > 0 {
-            let codes: Vec<String> = self
-                .errors_by_code
-                .iter()
-                .map(|(code, number)| format!("{code} {}", count(*number)))
-                .collect();
+            let failed = self.output_errors;
             line(
                 "errors",
-                format!("{}: {}", rows(self.output_errors), codes.join(", ")),
+                format!("{}{}", rows(failed), codes(&self.errors_by_code, failed)),
             );
         }
         if let (Some(path), Some(bytes)) = (&self.output, self.output_bytes) {

@@ -45,7 +45,7 @@ pub(super) fn plain(
 ) -> anyhow::Result<Looked> {
     let mut blocks = input.blocks(1, usize::MAX);
     let is_plain = AtomicBool::new(true);
-    let next = |block: &mut Block| {
+    let next = |block: &mut Block, _: &dyn Fn() -> bool| {
         if !is_plain.load(Ordering::Relaxed) {
             return Ok(false);
         }
@@ -101,8 +101,8 @@ pub(super) fn rows(
     let mut chunks = Chunks::opening(input);
     // The whole look is on the clock.
     let unseen = Clock::default();
-    let next = |chunk: &mut Option<Chunk>| {
-        *chunk = chunks.next(interrupt, &unseen, Stage::Survey)?;
+    let next = |chunk: &mut Option<Chunk>, is_over: &dyn Fn() -> bool| {
+        *chunk = chunks.next(is_over, &unseen, Stage::Survey)?;
         Ok(chunk.is_some())
     };
     let work = |chunk: &mut Option<Chunk>, survey: &mut Survey| {

@@ -133,7 +133,7 @@ impl FileJob {
         &mut self,
         chunk: &Chunk,
         answers: &AnswerColumns,
-    ) -> Result<(), DataError> {
+    ) -> Result<u64, DataError> {
         let accepted = self.sink.accept(chunk, answers)?;
         for piece in accepted.pieces() {
             let rows = self.sink.rows(&accepted, piece)?;
@@ -148,7 +148,7 @@ impl FileJob {
         if self.checkpoint.elapsed() >= self.checkpoint_every {
             self.save()?;
         }
-        Ok(())
+        Ok(accepted.failed_before)
     }
 
     pub(crate) fn pause(mut self: Box<Self>) -> Result<u64, DataError> {

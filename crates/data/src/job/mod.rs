@@ -85,6 +85,8 @@ pub struct Written {
     /// Rows among them that carry an error, be it the input's, the answer's, or that of a value
     /// which has no place in the output.
     pub failed_rows: u64,
+    /// Rows among these with which nothing is wrong but what an earlier job said of them.
+    pub failed_before: u64,
 }
 
 impl Job {
@@ -175,8 +177,9 @@ impl Job {
     /// Writes the next chunk and its answers.
     ///
     /// # Errors
-    /// [`DataError::Answers`] where these do not fit the job or are not the next rows; then
-    /// nothing was written. [`DataError::DiskFull`] and [`DataError::Write`] from the disk, after
+    /// [`DataError::Answers`] where these do not fit the job or are not the next rows, and
+    /// [`DataError::ForeignError`] where a column `error` holds something else than errors of an
+    /// earlier job; then nothing was written. [`DataError::DiskFull`] and [`DataError::Write`] from the disk, after
     /// which the job must be dropped and can be begun again. [`DataError::BrokenPipe`] where
     /// nobody reads the stream any more.
     pub fn write(&mut self, chunk: &Chunk, answers: &AnswerColumns) -> Result<Written, DataError> {
@@ -187,13 +190,14 @@ impl Job {
             });
         }
         let before = self.failed_rows();
-        match &mut self.kind {
+        let failed_before = match &mut self.kind {
             Kind::File(job) => job.write(chunk, answers)?,
             Kind::Stream(job) => job.write(chunk, answers)?,
-        }
+        };
         Ok(Written {
             rows: chunk.len() as u64,
             failed_rows: self.failed_rows() - before,
+            failed_before,
         })
     }
 

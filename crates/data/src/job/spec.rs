@@ -28,8 +28,8 @@ pub struct JobSpec {
     pub output: Output,
     /// Name and type of each answer. An embedding is a fixed-size list of f32 or f16.
     pub answer_fields: Vec<Field>,
-    /// The columns that pass through: [`Source::carried`](crate::Source::carried). One of texts that is called
-    /// [`error`](crate::ERROR_COLUMN) goes into the job's own.
+    /// The columns that pass through: [`Source::carried`](crate::Source::carried). One that is called
+    /// [`error`](crate::ERROR_COLUMN) and holds what an earlier job says of its rows goes into the job's own.
     pub carried: CarriedColumns,
     /// Everything that determines the output: model, tokenizer, options,
     /// [input](INPUT_FINGERPRINT). Where one differs, an unfinished job is not continued, and the

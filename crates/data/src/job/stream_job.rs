@@ -96,7 +96,7 @@ impl StreamJob {
         &mut self,
         chunk: &Chunk,
         answers: &AnswerColumns,
-    ) -> Result<(), DataError> {
+    ) -> Result<u64, DataError> {
         let accepted = self.sink.accept(chunk, answers)?;
         for piece in accepted.pieces() {
             let rows = self.sink.rows(&accepted, piece)?;
@@ -104,7 +104,7 @@ impl StreamJob {
             self.rows += rows.failed.len() as u64;
             self.failed += rows.failed.iter().filter(|failed| **failed).count() as u64;
         }
-        Ok(())
+        Ok(accepted.failed_before)
     }
 
     fn put_rows(&mut self, rows: &Rows) -> Result<(), DataError> {

@@ -90,7 +90,7 @@ impl JsonColumns {
     /// The whole value stands in the message, however long: it stands nowhere else.
     fn misfit(&self, name: &str, raw: &str) -> Option<(&'static str, String)> {
         // An earlier job's error goes into the new one's column.
-        if name == ERROR_COLUMN && (raw == "null" || decode(raw).is_some()) {
+        if name == ERROR_COLUMN && is_earlier_error(raw) {
             return None;
         }
         if self.is_taken(name) {
@@ -152,6 +152,11 @@ pub(crate) fn cell_text(raw: &str, out: &mut Vec<u8>) {
         Some(text) => out.extend_from_slice(text.as_bytes()),
         None => out.extend_from_slice(raw.as_bytes()),
     }
+}
+
+/// Whether an earlier output says this of a row, or nothing.
+fn is_earlier_error(raw: &str) -> bool {
+    raw == "null" || decode(raw).is_some_and(|text| text.is_empty() || RowError::is_told_by(&text))
 }
 
 fn fits(kind: JsonKind, raw: &str) -> bool {

@@ -9,6 +9,7 @@ mod size;
 mod text;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::Write;
 use std::ops::Range;
 
@@ -27,7 +28,7 @@ pub(crate) use text::packed;
 use crate::chunk::{Carried, CarriedColumns, Chunk};
 use crate::error::list_names;
 use crate::json_row::{JsonRow, decode};
-use crate::row::RowError;
+use crate::row::{RowError, excerpt};
 use crate::survey::JsonKind;
 use crate::{DataError, Format, SinkFormat};
 use arrow::ArrowSink;
@@ -71,6 +72,8 @@ pub(crate) struct Accepted<'a> {
     answers: &'a AnswerColumns,
     /// What the error column says of each row.
     errors: Vec<Option<String>>,
+    /// Rows with which nothing is wrong but what an earlier job said.
+    pub(crate) failed_before: u64,
 }
 
 /// Rows encoded at once. A chunk of embeddings as text is ten times the chunk: 4,096 rows of 384
@@ -132,6 +135,7 @@ impl Sink {
             .iter()
             .map(|field| field.clone().with_nullable(true))
             .collect();
+        refuse_answers(&answers)?;
         let mut taken: Vec<String> = answers.iter().map(|field| field.name().clone()).collect();
         taken.push(ERROR_COLUMN.to_owned());
         let has_errors = has_errors(carried);
@@ -184,18 +188,22 @@ impl Sink {
             (Some(json), Carried::Json(rows)) => json.misfits(chunk, rows),
             _ => Vec::new(),
         };
-        let (carried, earlier) = self.without_errors(&chunk.carried);
+        let (carried, earlier) = self.without_errors(chunk)?;
         let error = |at| row_error(chunk, answers, misfits.get(at).and_then(Option::as_ref), at);
+        let mut failed_before = 0;
         let errors = (0..chunk.len())
             .map(|at| {
                 let new = error(at).map(|error| error.to_string());
-                with_earlier(new, earlier.get(at).and_then(Option::as_deref))
+                let earlier = earlier.get(at).and_then(Option::as_deref);
+                failed_before += u64::from(new.is_none() && earlier.is_some());
+                with_earlier(new, earlier)
             })
             .collect();
         Ok(Accepted {
             carried,
             answers,
             errors,
+            failed_before,
         })
     }
 
@@ -267,30 +275,30 @@ impl Sink {
     /// nothing.
     fn without_errors<'a>(
         &self,
-        carried: &'a Carried,
-    ) -> (Cow<'a, Carried>, Vec<Option<Cow<'a, str>>>) {
+        chunk: &'a Chunk,
+    ) -> Result<(Cow<'a, Carried>, Earlier<'a>), DataError> {
+        let carried = &chunk.carried;
         match carried {
             Carried::Json(rows) => {
                 let said = |row: &'a Option<JsonRow>| decode(row.as_ref()?.get(ERROR_COLUMN)?);
-                let errors = rows.iter().map(said);
+                // What else stands there is a misfit.
+                let ours = |text: &Cow<'_, str>| RowError::is_told_by(text);
+                let errors = rows.iter().map(|row| said(row).filter(ours));
                 // That key gives way where the row is written.
-                (Cow::Borrowed(carried), errors.collect())
+                Ok((Cow::Borrowed(carried), errors.collect()))
             }
             Carried::Table(batch) if self.has_errors => {
                 let mut batch = batch.clone();
                 let Some((at, _)) = batch.schema_ref().column_with_name(ERROR_COLUMN) else {
-                    return (Cow::Borrowed(carried), Vec::new());
+                    return Ok((Cow::Borrowed(carried), Vec::new()));
                 };
                 let column = batch.remove_column(at);
-                let errors = (0..column.len()).map(|row| {
-                    let mut text = Vec::new();
-                    cells::write_text(&column, row, &mut text);
-                    String::from_utf8(text).ok().map(Cow::Owned)
-                });
-                let errors = errors.collect();
-                (Cow::Owned(Carried::Table(batch)), errors)
+                let errors: Earlier<'_> = (0..column.len())
+                    .map(|row| earlier_error(chunk, &column, row))
+                    .collect::<Result<_, _>>()?;
+                Ok((Cow::Owned(Carried::Table(batch)), errors))
             }
-            Carried::Table(_) => (Cow::Borrowed(carried), Vec::new()),
+            Carried::Table(_) => Ok((Cow::Borrowed(carried), Vec::new())),
         }
     }
 
@@ -342,6 +350,28 @@ impl Sink {
     }
 }
 
+/// What an input's column of errors says of each row.
+type Earlier<'a> = Vec<Option<Cow<'a, str>>>;
+
+/// What a table's column of errors says of a row. All else than errors would be lost there.
+fn earlier_error<'a>(
+    chunk: &Chunk,
+    column: &dyn Array,
+    row: usize,
+) -> Result<Option<Cow<'a, str>>, DataError> {
+    let mut text = Vec::new();
+    cells::write_text(column, row, &mut text);
+    let text = String::from_utf8_lossy(&text).into_owned();
+    match text.as_str() {
+        "" => Ok(None),
+        told if RowError::is_told_by(told) => Ok(Some(Cow::Owned(text))),
+        other => Err(DataError::ForeignError {
+            place: chunk.place(row).to_string(),
+            value: excerpt(other),
+        }),
+    }
+}
+
 /// Where a shard stands in the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
@@ -369,25 +399,39 @@ fn row_error<'a>(
 
 /// The new error with what an earlier job said of the row.
 fn with_earlier(new: Option<String>, earlier: Option<&str>) -> Option<String> {
-    match (new, earlier.filter(|earlier| !earlier.is_empty())) {
+    match (new, earlier) {
         (Some(new), Some(earlier)) => Some(format!("{new}; before: {earlier}")),
         (new, earlier) => new.or(earlier.map(str::to_owned)),
     }
 }
 
-/// Whether the input has a column of errors as outputs have it: texts. A column of that name with other
-/// values is something else, and no place is left for it.
+/// Whether the input may have a column of errors as outputs have it: texts, whose form is looked at row by
+/// row. A column of that name with other values is something else, and no place is left for it.
 fn has_errors(carried: &CarriedColumns) -> bool {
     let fields = carried.fields();
     let Some(at) = fields.iter().position(|f| f.name() == ERROR_COLUMN) else {
         return false;
     };
     match carried.kinds().and_then(|kinds| kinds.get(at)) {
-        Some(kind) => matches!(kind, JsonKind::Null | JsonKind::Text | JsonKind::Texts),
+        Some(kind) => matches!(kind, JsonKind::Null | JsonKind::Text),
         None => matches!(
             fields[at].data_type(),
             DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
         ),
+    }
+}
+
+/// Refuses answers that could not be told from one another, or from the column of errors.
+fn refuse_answers(answers: &[Field]) -> Result<(), DataError> {
+    let mut seen = HashSet::from([ERROR_COLUMN]);
+    match answers.iter().find(|field| !seen.insert(field.name())) {
+        None => Ok(()),
+        Some(twice) => Err(DataError::Answers {
+            reason: format!(
+                "the output would have two columns called `{}`; rename the input's",
+                twice.name()
+            ),
+        }),
     }
 }
 

@@ -6,6 +6,7 @@ use arrow_schema::{DataType, Field};
 
 use crate::DataError;
 use crate::error::list_names;
+use crate::sink::ERROR_COLUMN;
 use crate::source::spec::ColumnChoice;
 use crate::survey::{JsonKind, Survey};
 
@@ -205,6 +206,9 @@ pub(crate) fn select_json(
     let kind = |name: &str, surveyed| {
         if name == text || choice.pair.as_deref() == Some(name) {
             JsonKind::Texts
+        } else if name == ERROR_COLUMN && survey.foreign_errors {
+            // Not the texts of an earlier output, so that the sink refuses the column.
+            JsonKind::Json
         } else {
             surveyed
         }

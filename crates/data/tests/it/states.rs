@@ -1,11 +1,17 @@
 //! What may lie where the output is to go, and what a user is told about it.
 
 use std::fs;
+use std::sync::Arc;
 
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, DictionaryArray, LargeStringArray, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field};
 use batchwright_data::{
     Begun, Carried, CarriedColumns, ColumnChoice, DataError, INPUT_FINGERPRINT, InputSpec, Job,
     JobSpec, Output, Restart, Source,
 };
+
+use parquet::arrow::ArrowWriter;
 
 use crate::support::{Files, answers, begin, input_spec, job_spec, read_text, run, run_spec};
 
@@ -285,7 +291,11 @@ fn an_output_behind_a_link_goes_where_the_link_points() {
 #[test]
 fn names_of_answers_are_not_for_the_input() {
     let files = Files::new();
-    let path = files.write("in.csv", b"text,label,error\na,x,y\n");
+    let earlier = "missing_value: row 1 (a.txt line 1): `text` has no value";
+    let path = files.write(
+        "in.csv",
+        format!("text,label,error\na,x,{earlier}\n").as_bytes(),
+    );
     let error = run(
         &input_spec(std::slice::from_ref(&path), 3),
         &files.path("o.csv"),
@@ -295,7 +305,11 @@ fn names_of_answers_are_not_for_the_input() {
     assert!(message.contains("columns called `label`, "), "{message}");
     assert!(message.contains("--drop label"), "{message}");
     // An earlier job's error goes on in this one's column, unless it is left out.
-    for (drop, ending, failed) in [(&["label"][..], ",y\n", 1), (&["label", "error"], ",\n", 0)] {
+    let told = format!(",{earlier}\n");
+    for (drop, ending, failed) in [
+        (&["label"][..], told.as_str(), 1),
+        (&["label", "error"], ",\n", 0),
+    ] {
         let columns = ColumnChoice {
             drop: drop.iter().map(|name| (*name).to_owned()).collect(),
             ..ColumnChoice::default()
@@ -313,6 +327,91 @@ fn names_of_answers_are_not_for_the_input() {
         );
         assert!(text.ends_with(ending), "{text}");
     }
+}
+
+/// Somebody's measurements would be lost, and every row count as failed.
+#[test]
+fn a_column_called_error_that_holds_no_errors_is_refused() {
+    let texts = |array: ArrayRef| {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+        let batch = RecordBatch::try_from_iter([("text", text), ("error", array)]).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        bytes
+    };
+    let large: ArrayRef = Arc::new(LargeStringArray::from(vec!["yes"]));
+    let ours: ArrayRef = Arc::new(LargeStringArray::from(vec!["too_long: row 1: x"]));
+    let dictionary: DictionaryArray<Int32Type> = ["too_long: row 1: x"].into_iter().collect();
+    let files = Files::new();
+    let later = "{\"text\":\"a\"}\n".repeat(1_100) + "{\"text\":\"a\",\"error\":\"yes\"}\n";
+    // A later row in JSON Lines is a bad one; the others end the job.
+    let cases: [(&str, Vec<u8>, Result<u64, &str>); 10] = [
+        ("number.csv", b"text,error\na,0.05\n".into(), Err("row 1 (")),
+        ("word.tsv", b"text\terror\na\tyes\n".into(), Err("`yes`")),
+        ("empty.csv", b"text,error\na,\n".into(), Ok(0)),
+        (
+            "number.jsonl",
+            b"{\"text\":\"a\",\"error\":0.05}\n".into(),
+            Err("columns called `error`"),
+        ),
+        (
+            "word.jsonl",
+            b"{\"text\":\"a\",\"error\":\"TypeError: x\"}\n".into(),
+            Err("columns called `error`"),
+        ),
+        (
+            "null.jsonl",
+            b"{\"text\":\"a\",\"error\":null}\n".into(),
+            Ok(0),
+        ),
+        ("later.jsonl", later.into(), Ok(1)),
+        ("large.parquet", texts(large), Err("`yes`")),
+        ("ours.parquet", texts(ours), Ok(1)),
+        (
+            "dictionary.parquet",
+            texts(Arc::new(dictionary)),
+            Err("columns called `error`"),
+        ),
+    ];
+    for (name, content, expected) in cases {
+        let path = files.path(name);
+        fs::write(&path, content).unwrap();
+        let mut input = input_spec(&[path.to_str().unwrap().to_owned()], 3);
+        input.columns.text = Some("text".to_owned());
+        let output = files.path(&format!("{name}.out.jsonl"));
+        match (run(&input, &output), expected) {
+            (Ok(summary), Ok(failed)) => assert_eq!(summary.failed_rows, failed, "{name}"),
+            (Err(error), Err(words)) => {
+                let message = error.to_string();
+                assert!(message.contains(words), "{name}: {message}");
+                assert!(message.ends_with("--drop error"), "{name}: {message}");
+            }
+            (found, _) => panic!("{name}: {found:?}"),
+        }
+        input.columns.drop = vec!["error".to_owned()];
+        let again = run(&input, &files.path(&format!("{name}.again.jsonl")));
+        assert_eq!(again.unwrap().failed_rows, 0, "{name}");
+    }
+}
+
+/// Readers would find one of two columns of a name.
+#[test]
+fn answers_have_names_of_their_own() {
+    let files = Files::new();
+    let (_, job) = spec(&files, "out.jsonl");
+    for name in ["error", "label"] {
+        let mut job = job.clone();
+        job.answer_fields
+            .push(Field::new(name, DataType::Utf8, true));
+        let message = Job::begin(job).map(|_| ()).unwrap_err().to_string();
+        assert!(
+            message.contains(&format!("two columns called `{name}`")),
+            "{message}"
+        );
+    }
+    assert!(!files.path("out.jsonl.parts").exists());
 }
 
 /// A file that another program wrote meanwhile would be lost.

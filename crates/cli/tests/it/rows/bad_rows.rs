@@ -69,6 +69,74 @@ fn bad_rows_keep_their_place_and_are_told() {
     assert!(!place.path("b.npy").exists());
 }
 
+/// A file of errors that are known would never be gone through with `--on-error stop`, or new ones be.
+#[test]
+fn only_new_errors_stop() {
+    let place = Workplace::new();
+    let earlier = "{\"text\":\"a\",\"error\":\"too_long: row 7 (a.txt line 7): x\"}\n";
+    // A key that is found late has no place.
+    let many = "{\"text\":\"a\"}\n".repeat(1_100) + earlier;
+    place.write("known.jsonl", &many);
+    let model = crate::workplace::model("bert-embed");
+    let embed = ["embed", "-m", &model];
+    for (words, answer) in [(&embed[..], "embedding"), (&["augment"][..], "copy")] {
+        place.write(
+            "new.jsonl",
+            format!("{many}{{\"text\":\"b\",\"{answer}\":1}}\n"),
+        );
+        let output = ["--restart", "--on-error", "stop", "-o", "out.jsonl"];
+        place
+            .run(&[words, &["known.jsonl"], &output].concat())
+            .code(2)
+            .says("1 row: see the column `error` for 1\n");
+        place
+            .run(&[words, &["new.jsonl"], &output].concat())
+            .code(1)
+            .says("a value has no place in the output")
+            .says("--on-error stop");
+    }
+}
+
+/// Texts would be taken for errors, or two columns have one name.
+#[test]
+fn texts_called_error_are_refused() {
+    let place = Workplace::new();
+    place.write("in.csv", "error\nsomething\n");
+    place.write("spans.csv", "text,error\na,[]\n");
+    let model = crate::workplace::model("bert-embed");
+    let embed = ["embed", "in.csv", "-m", &model, "-o", "a.jsonl"];
+    let cases: [(&[&str], &str); 4] = [
+        (&embed, "--drop error"),
+        (
+            &["tokenize", "in.csv", "--width", "8", "-o", "a.parquet"],
+            "--drop error",
+        ),
+        (&["augment", "in.csv", "-o", "a.csv"], "holds the texts"),
+        (
+            &[
+                "augment",
+                "spans.csv",
+                "--spans-column",
+                "error",
+                "-o",
+                "a.csv",
+            ],
+            "holds the spans",
+        ),
+    ];
+    for (words, said) in cases {
+        place
+            .run(words)
+            .code(1)
+            .says(said)
+            .says("rename it in the input");
+    }
+    place.run(&[&embed[..], &["--drop", "error"]].concat()).ok();
+    place
+        .run(&["tokenize", "in.csv", "--width", "8", "-o", "a.npy"])
+        .ok();
+}
+
 /// Short rows that become long ones, many times over, would fill the memory.
 #[test]
 fn memory_does_not_grow_with_what_is_made_of_a_block() {

@@ -283,6 +283,21 @@ fn what_contradicts_itself_is_refused_with_the_remedy() {
         .ok()
         .says("nothing to do");
     assert_eq!(json(&place, "a.npy.vocabulary.json"), vocabulary);
+    // Another's vocabulary may be used, and its copy is written over no less than what is made.
+    let with = [
+        "tokenize",
+        "in.txt",
+        "--vocabulary",
+        "a.npy.vocabulary.json",
+    ];
+    let over = ["-o", "c.npy", "--summary-json", "c.npy.vocabulary.json"];
+    place
+        .run(&[&with[..], &over].concat())
+        .code(1)
+        .says("c.npy.vocabulary.json: is what -o writes");
+    place
+        .run(&[&with[..], &["-o", "a.npy", "--restart"]].concat())
+        .ok();
     place.write("b.npy.vocabulary.json", "mine");
     place
         .run(&["tokenize", "in.txt", "-o", "b.npy"])
