@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use futures_util::FutureExt;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -268,29 +267,14 @@ async fn accept(
             () = door.next(&desk, &graceful) => {}
         }
     }
-    while door.next(&desk, &graceful).now_or_never().is_some() {}
-    #[cfg(unix)]
-    if let Door::Unix(_, path) = &door {
-        // Whoever connects now finds nobody rather than a socket without a server.
-        let _ = std::fs::remove_file(path);
-    }
+    door.close(&desk, &graceful);
 }
 
 impl Door {
     async fn next(&self, desk: &Desk, graceful: &GracefulShutdown) {
         let refused = match self {
             Door::Tcp(listener) => match listener.accept().await {
-                Ok((stream, _)) => {
-                    // Answers are written whole: waiting for more to send only delays them.
-                    let _ = stream.set_nodelay(true);
-                    // A peer that is gone without a word would keep its connection for ever.
-                    let _ = SockRef::from(&stream).set_tcp_keepalive(&PROBES);
-                    match desk.tls.clone() {
-                        Some(tls) => desk.greet(tls, stream, graceful.watcher()),
-                        None => desk.seat(stream, graceful.watcher()),
-                    }
-                    return;
-                }
+                Ok((stream, _)) => return desk.welcome(stream, graceful),
                 Err(error) => error,
             },
             #[cfg(unix)]
@@ -302,9 +286,73 @@ impl Door {
         tracing::warn!(error = %refused, "a connection could not be accepted");
         tokio::time::sleep(REFUSED_PAUSE).await;
     }
+
+    /// Takes on those that wait in the system's queue, and listens no more. The system is asked itself: the runtime may
+    /// not have heard of the last ones yet, and they would be reset.
+    fn close(self, desk: &Desk, graceful: &GracefulShutdown) {
+        match self {
+            Door::Tcp(listener) => {
+                let Ok(listener) = listener.into_std() else {
+                    return;
+                };
+                while let Some((stream, _)) = waiting(|| listener.accept()) {
+                    if stream.set_nonblocking(true).is_ok()
+                        && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
+                    {
+                        desk.welcome(stream, graceful);
+                    }
+                }
+            }
+            #[cfg(unix)]
+            Door::Unix(listener, path) => {
+                // Whoever connects now finds nobody rather than a socket without a server.
+                let _ = std::fs::remove_file(path);
+                let Ok(listener) = listener.into_std() else {
+                    return;
+                };
+                while let Some((stream, _)) = waiting(|| listener.accept()) {
+                    if stream.set_nonblocking(true).is_ok()
+                        && let Ok(stream) = tokio::net::UnixStream::from_std(stream)
+                    {
+                        desk.seat(stream, graceful.watcher());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The next connection in the queue of a listener that does not block.
+fn waiting<T>(mut accept: impl FnMut() -> io::Result<T>) -> Option<T> {
+    use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
+
+    loop {
+        match accept() {
+            Ok(connection) => return Some(connection),
+            Err(error) if matches!(error.kind(), Interrupted | ConnectionAborted) => {}
+            Err(error) => {
+                if error.kind() != WouldBlock {
+                    tracing::warn!(%error, "connections that wait could not be accepted");
+                }
+                return None;
+            }
+        }
+    }
 }
 
 impl Desk {
+    /// A connection by TCP.
+    fn welcome(&self, stream: tokio::net::TcpStream, graceful: &GracefulShutdown) {
+        // Answers are written whole: waiting for more to send only delays them.
+        let _ = stream.set_nodelay(true);
+        // A peer that is gone without a word would keep its connection for ever.
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&PROBES);
+        match self.tls.clone() {
+            Some(tls) => self.greet(tls, stream, graceful.watcher()),
+            None => self.seat(stream, graceful.watcher()),
+        }
+    }
+
     /// Speaks TLS first.
     fn greet(&self, tls: TlsAcceptor, stream: tokio::net::TcpStream, watcher: Watcher) {
         let (desk, running) = (self.clone(), self.app.connections.track());
