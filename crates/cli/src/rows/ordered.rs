@@ -269,9 +269,13 @@ mod tests {
     fn a_fault_ends_the_wait_for_the_next() {
         let interrupt = Interrupt::never();
         let told = AtomicU64::new(0);
+        let (begun, begins) = channel();
         let mut count = count();
         let next = |piece: &mut u64, is_over: &dyn Fn() -> bool| {
             let more = count(piece, is_over)?;
+            if *piece == 2 {
+                begun.send(())?;
+            }
             let given_up = std::time::Instant::now() + Duration::from_secs(20);
             while *piece == 2 && !is_over() {
                 assert!(std::time::Instant::now() < given_up, "it was not told");
@@ -281,7 +285,10 @@ mod tests {
             Ok(more && *piece != 2)
         };
         let take = |piece: &mut u64| match *piece {
-            1 => bail!("full"),
+            1 => {
+                begins.recv_timeout(Duration::from_secs(20))?;
+                bail!("full")
+            }
             _ => Ok(()),
         };
         let work = |piece: &mut u64, out: &mut u64| {
