@@ -3,9 +3,8 @@
 use super::{lines, plain_texts};
 use crate::workplace::Workplace;
 
-/// The time that a kill costs would be all of it, or the array not be the same.
-#[test]
-fn jobs_have_the_same_bytes_after_kill_9_and_ctrl_c() {
+/// The same 60,000 texts as `in.txt`, which goes by the block, and as `in.csv` with a second column, which does not.
+fn plain_and_with_columns() -> Workplace {
     let place = Workplace::new();
     let texts: Vec<String> = plain_texts(60_000);
     place.write("in.txt", lines(&texts));
@@ -13,6 +12,13 @@ fn jobs_have_the_same_bytes_after_kill_9_and_ctrl_c() {
         "in.csv",
         "text,n\n".to_owned() + &lines(&texts).replace('\n', ",1\n"),
     );
+    place
+}
+
+/// The time that a kill costs would be all of it, or the array not be the same.
+#[test]
+fn jobs_have_the_same_bytes_after_kill_9_and_ctrl_c() {
+    let place = plain_and_with_columns();
     let jobs: [(&str, &str); 4] = [
         ("in.txt", "npy"),
         ("in.csv", "npy"),
@@ -130,13 +136,7 @@ fn ctrl_c_is_heard_while_the_input_is_looked_at() {
 #[cfg(unix)]
 #[test]
 fn a_killed_array_goes_on_from_its_checkpoint() {
-    let place = Workplace::new();
-    let texts: Vec<String> = plain_texts(60_000);
-    place.write("in.txt", lines(&texts));
-    place.write(
-        "in.csv",
-        "text,n\n".to_owned() + &lines(&texts).replace('\n', ",1\n"),
-    );
+    let place = plain_and_with_columns();
     for input in ["in.txt", "in.csv"] {
         // What the other input left would be taken for this one's.
         let (whole, broken) = (format!("{input}-whole.npy"), format!("{input}-broken.npy"));
