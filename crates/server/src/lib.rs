@@ -41,6 +41,7 @@ mod aside;
 mod call;
 mod coding;
 mod connection;
+mod decimal;
 mod gate;
 mod grpc;
 mod handlers;

@@ -5,6 +5,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use serde::Serialize;
+use serde_json::Serializer;
+
+use crate::decimal::Decimals;
 
 /// JSON in one buffer; floats as the shortest text that reads back to the same bits.
 pub(crate) fn to_json(value: &impl Serialize) -> Bytes {
@@ -15,7 +18,8 @@ pub(crate) fn to_json(value: &impl Serialize) -> Bytes {
 pub(crate) fn to_json_sized(value: &impl Serialize, bytes: usize) -> Bytes {
     let mut buffer = Vec::with_capacity(bytes);
     // Writing into memory fails for maps whose keys are no strings alone; there are none here.
-    if let Err(error) = serde_json::to_writer(&mut buffer, value) {
+    let mut serializer = Serializer::with_formatter(&mut buffer, Decimals);
+    if let Err(error) = value.serialize(&mut serializer) {
         tracing::error!(%error, "an answer could not be written as JSON");
         buffer.clear();
     }
