@@ -76,6 +76,8 @@ struct State {
     timing: Timing,
     abandoned: bool,
     waker: Option<Waker>,
+    /// Whether a thread waits.
+    is_waited_for: bool,
 }
 
 /// The last of a request's answers has come: what is to be counted, then told to whoever waits.
@@ -110,6 +112,7 @@ impl Pending {
             },
             abandoned: false,
             waker: None,
+            is_waited_for: false,
         };
         Self {
             state: Mutex::new(state),
@@ -174,8 +177,12 @@ impl Done<'_> {
         let mut state = self.pending.lock();
         state.missing = 0;
         let waker = state.waker.take();
+        let is_waited_for = state.is_waited_for;
         drop(state);
-        self.pending.done.notify_one();
+        // A call to the system, which tasks need not pay for.
+        if is_waited_for {
+            self.pending.done.notify_one();
+        }
         if let Some(waker) = waker {
             // The caller's code: a panic in it must not cost others their answers.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
@@ -220,6 +227,7 @@ impl Ticket {
     /// Waits for the answers.
     pub fn wait(mut self) -> Served {
         let mut state = self.pending.lock();
+        state.is_waited_for = true;
         while state.missing > 0 {
             state = self
                 .pending
