@@ -17,6 +17,9 @@ pub(crate) const ALARM: Token = Token(usize::MAX);
 pub(crate) struct Alarm {
     #[cfg(target_os = "linux")]
     timer: std::os::fd::OwnedFd,
+    /// When it rings next, in nanoseconds of the test's clock; what is past has rung.
+    #[cfg(target_os = "linux")]
+    rings: u64,
 }
 
 #[cfg(target_os = "linux")]
@@ -33,30 +36,36 @@ impl Alarm {
         let source = &mut mio::unix::SourceFd(&raw);
         poll.registry()
             .register(source, ALARM, mio::Interest::READABLE)?;
-        Ok(Self { timer })
+        Ok(Self { timer, rings: 0 })
     }
 
-    /// Waits for events, for `at_most` at most.
+    /// Waits for events, from `now` until `wake` at most, both in nanoseconds of the test's clock. It may return earlier.
     pub(crate) fn wait(
-        &self,
+        &mut self,
         poll: &mut Poll,
         events: &mut Events,
-        at_most: Duration,
+        now: u64,
+        wake: u64,
     ) -> io::Result<()> {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 
-        if at_most.is_zero() {
+        if wake <= now {
             return interrupted_is_nothing(poll.poll(events, Some(Duration::ZERO)));
         }
         let once = |time: Duration| Timespec {
             tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: time.subsec_nanos().into(),
         };
-        let ring = Itimerspec {
-            it_interval: once(Duration::ZERO),
-            it_value: once(at_most),
-        };
-        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &ring)?;
+        // A ring that comes too early is set anew. Most never come, for an answer does before: setting the timer for each
+        // wait would cost a call to the system for each answer.
+        if self.rings <= now || self.rings > wake {
+            let ring = Itimerspec {
+                it_interval: once(Duration::ZERO),
+                it_value: once(Duration::from_nanos(wake - now)),
+            };
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &ring)?;
+            self.rings = wake;
+        }
         interrupted_is_nothing(poll.poll(events, None))
     }
 }
@@ -67,13 +76,15 @@ impl Alarm {
         Ok(Self {})
     }
 
-    /// Waits for events, for `at_most` at most.
+    /// Waits for events, from `now` until `wake` at most, both in nanoseconds of the test's clock.
     pub(crate) fn wait(
-        &self,
+        &mut self,
         poll: &mut Poll,
         events: &mut Events,
-        at_most: Duration,
+        now: u64,
+        wake: u64,
     ) -> io::Result<()> {
+        let at_most = Duration::from_nanos(wake.saturating_sub(now));
         interrupted_is_nothing(poll.poll(events, Some(at_most)))
     }
 }

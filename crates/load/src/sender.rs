@@ -414,8 +414,8 @@ impl<'a> Sender<'a> {
 
     /// Waits for events until `wake`, and reacts to them.
     fn wait(&mut self, events: &mut Events, wake: u64) -> io::Result<()> {
-        let at_most = Duration::from_nanos(wake.saturating_sub(self.now()));
-        self.alarm.wait(&mut self.poll, events, at_most)?;
+        let now = self.now();
+        self.alarm.wait(&mut self.poll, events, now, wake)?;
         let late = self.now().saturating_sub(wake);
         if late > OVERSLEPT {
             self.tally.stood_still += Duration::from_nanos(late);
