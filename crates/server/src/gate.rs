@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::Body as _;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Version};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
@@ -30,7 +30,9 @@ use crate::settings::Control;
 use crate::traces::{self, Spent};
 use crate::upload::Upload;
 
-const REQUEST_ID: &str = "x-request-id";
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Those of a client that are longer are not passed on.
 const LONGEST_ID: usize = 128;
 
@@ -390,23 +392,22 @@ pub(crate) struct Marks {
 
 impl Marks {
     fn of(app: &App, headers: &HeaderMap) -> Self {
-        let given = headers.get(REQUEST_ID).filter(|id| {
+        let given = headers.get(&REQUEST_ID).filter(|id| {
             let plain = id.to_str().is_ok_and(|id| !id.is_empty());
             plain && id.len() <= LONGEST_ID
         });
-        let own = || HeaderValue::from_str(&app.request_id());
         let trace = headers
-            .get("traceparent")
+            .get(&TRACEPARENT)
             .filter(|value| traces::caller(value.as_bytes()).is_some())
             .cloned();
         Self {
             id: match given {
                 Some(id) => id.clone(),
-                None => own().unwrap_or(HeaderValue::from_static("none")),
+                None => app.request_id(),
             },
             state: trace
                 .as_ref()
-                .and_then(|_| headers.get("tracestate").cloned()),
+                .and_then(|_| headers.get(&TRACESTATE).cloned()),
             trace,
         }
     }
@@ -434,8 +435,8 @@ impl Marks {
     }
 
     fn put(&self, headers: &mut HeaderMap) {
-        headers.insert(REQUEST_ID, self.id.clone());
-        for (name, value) in [("traceparent", &self.trace), ("tracestate", &self.state)] {
+        headers.insert(&REQUEST_ID, self.id.clone());
+        for (name, value) in [(&TRACEPARENT, &self.trace), (&TRACESTATE, &self.state)] {
             if let Some(value) = value {
                 headers.insert(name, value.clone());
             }

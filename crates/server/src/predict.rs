@@ -8,8 +8,7 @@ use engine::{
     Admitted, CacheUse, Deadline, Input, Model, Prediction, Priority, ProblemType, PromptPooling,
     Reading, Refused, Rendering, Request, RowError, Scores, Served, Service, Task, Ticket, Timing,
 };
-use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderName;
 
 use crate::app::App;
 use crate::aside::aside;
@@ -400,18 +399,23 @@ impl Receipt {
             compute,
             total,
         } = self.timing;
-        put(headers, "x-prepare-time-us", prepare.as_micros() as u64);
-        put(headers, "x-queue-time-us", queue.as_micros() as u64);
-        put(headers, "x-compute-time-us", compute.as_micros() as u64);
-        put(headers, "x-total-time-us", total.as_micros() as u64);
-        put(headers, "x-model-load", self.loaded.load);
+        let micros = [prepare, queue, compute, total].map(|time| time.as_micros() as u64);
+        for (name, value) in TIMES.iter().zip(micros) {
+            headers.insert(name, value.into());
+        }
+        headers.insert(&MODEL_LOAD, self.loaded.load.into());
         response
     }
 }
 
-fn put(headers: &mut HeaderMap, name: &'static str, value: u64) {
-    headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
-}
+/// What of its time a request has spent with what, in the order of [`Timing`].
+static TIMES: [HeaderName; 4] = [
+    HeaderName::from_static("x-prepare-time-us"),
+    HeaderName::from_static("x-queue-time-us"),
+    HeaderName::from_static("x-compute-time-us"),
+    HeaderName::from_static("x-total-time-us"),
+];
+static MODEL_LOAD: HeaderName = HeaderName::from_static("x-model-load");
 
 /// What the engine calls a limit, and what the flag that sets it is called.
 const LIMITS: &[(&str, &str)] = &[
