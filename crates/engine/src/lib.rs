@@ -78,7 +78,7 @@ pub use profile::Profile;
 pub use progress::{Progress, ProgressHandle};
 pub use service::{
     Admitted, Compute, Deadline, Health, HistogramStats, Priority, QueueLimits, Reading, Refused,
-    Request, Served, Service, ServiceLimits, ServiceSettings, ServiceStats, Ticket, Timing,
+    Request, Served, Service, ServiceLimits, ServiceSettings, ServiceStats, Ticket, Timing, Wakers,
 };
 pub use stream::{AsyncPredictStream, PredictStream};
 pub use text::entities::{Aggregation, Entity};

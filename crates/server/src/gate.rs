@@ -1,6 +1,8 @@
 //! What every request passes: keys, ids, counting, logging, and the net under its handler.
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -181,13 +183,34 @@ impl Manner {
 
 /// A panic in a handler costs its request, not the connection and all others on it.
 async fn guarded(route: &Route, call: Call) -> Result<Response, Problem> {
-    match AssertUnwindSafe((route.handler)(call)).catch_unwind().await {
+    let handling = AssertUnwindSafe((route.handler)(call)).catch_unwind();
+    match after_others(handling).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Problem::new(
             Code::Internal,
             "the handler panicked; please report this, with the request",
         )),
     }
+}
+
+/// Lets those come first that were woken with it, if it has had to wait.
+///
+/// The answers of a batch come together. Sent as soon as it is written, each would wake its client, and the next
+/// request that comes of it this thread; written one after the other and then sent so, they wake both once. On two
+/// cores that compute at the same time, the threads of HTTP and of a client there took a quarter less.
+async fn after_others<T>(handling: impl Future<Output = T>) -> T {
+    let mut handling = pin!(handling);
+    let mut has_waited = false;
+    let outcome = poll_fn(|context| {
+        let polled = handling.as_mut().poll(context);
+        has_waited |= polled.is_pending();
+        polled
+    });
+    let outcome = outcome.await;
+    if has_waited {
+        tokio::task::yield_now().await;
+    }
+    outcome
 }
 
 async fn places(request: &mut Request) -> Result<Vec<(String, String)>, Problem> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use engine::{Compute, ModelBuilder, Service, ServiceSettings, Task};
+use tokio::runtime::Handle;
 
 use crate::predict::limit_name;
 use crate::problem::{Code, Problem};
@@ -303,6 +304,11 @@ impl Models {
         let settings = slot.settings().clone();
         let service = Service::start_on(&self.compute, model, settings)
             .map_err(|error| option_words(&error))?;
+        // One task wakes the others on the runtime's own thread, which is woken for it once. Where the runtime has ended
+        // it is dropped, which wakes them as well.
+        if let Ok(runtime) = Handle::try_current() {
+            service.wake_by(move |wakers| drop(runtime.spawn(async move { drop(wakers) })));
+        }
         Ok(Loaded {
             name: slot.spec.name.clone(),
             version: slot.spec.version.clone(),

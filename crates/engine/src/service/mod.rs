@@ -38,7 +38,7 @@ mod worker;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use batch::{Admission, Budget, QueuePolicy};
@@ -53,7 +53,7 @@ use stats::Counters;
 pub use stats::ServiceStats;
 pub use submit::Admitted;
 use submit::Refusals;
-pub use ticket::{Served, Ticket, Timing};
+pub use ticket::{Served, Ticket, Timing, Wakers};
 use worker::{Rate, Run};
 
 use crate::error::Error;
@@ -131,7 +131,11 @@ struct Shared {
     began: Box<[AtomicU64]>,
     /// When a batch ended last, in nanoseconds.
     landed: AtomicU64,
+    /// How several tasks are woken, if not one after the other.
+    wake_by: OnceLock<Box<WakeBy>>,
 }
+
+type WakeBy = dyn Fn(Wakers) + Send + Sync;
 
 struct State {
     flights: Flights,
@@ -199,6 +203,7 @@ impl Service {
             epoch: Instant::now(),
             began: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             landed: AtomicU64::new(0),
+            wake_by: OnceLock::new(),
             model,
         });
         shared.apply(settings);
@@ -263,6 +268,13 @@ impl Service {
         shared.room()?;
         let admitted = shared.admit(request, Refusals::Retried);
         shared.counted(admitted, Refusals::Retried)
+    }
+
+    /// Says how the tasks are woken whose answers are there when a batch ends: `wake` is given them together, and wakes
+    /// them by dropping what it is given. Each by itself, from a thread that computes, they could wake the runtime's
+    /// thread as many times. The first call counts.
+    pub fn wake_by(&self, wake: impl Fn(Wakers) + Send + Sync + 'static) {
+        let _ = self.handle.shared.wake_by.set(Box::new(wake));
     }
 
     /// The settings in force.

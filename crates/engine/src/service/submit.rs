@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, MutexGuard};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use batch::{Entry, Full, Held, Load, Permit};
@@ -10,7 +11,7 @@ use networks::PromptPooling;
 use text::Input;
 
 use super::flights::Waiter;
-use super::ticket::Pending;
+use super::ticket::{Pending, Wakers};
 use super::{Deadline, Reading, Refused, Request, ServiceLimits, Shared, State, Ticket};
 use crate::answer::{Origin, Outcome};
 use crate::error::{RowError, codes};
@@ -277,8 +278,9 @@ impl Shared {
         state.flights.release(entering.promise.held());
         if !entering.found.is_empty() {
             drop(state);
+            // Nobody waits yet: the ticket is not made.
             for (row, outcome) in entering.found {
-                self.deliver(pending, row, outcome, since, since, since);
+                let _ = self.deliver(pending, row, outcome, since, since, since);
             }
             state = self.lock();
         }
@@ -383,16 +385,18 @@ impl Shared {
         words: &str,
     ) {
         let now = Instant::now();
+        let mut wakers = Wakers::default();
         for (row, pending, since) in rows {
             let outcome = Outcome {
                 origin: Origin::Computed,
                 answer: Err(RowError::new(code, words)),
             };
-            self.deliver(pending, row, outcome, since, now, now);
+            wakers.add(self.deliver(pending, row, outcome, since, now, now));
         }
+        self.wake(wakers);
     }
 
-    /// Answers a row of a request, and the request if it was the last.
+    /// Answers a row of a request, and the request if it was the last: then its task, if one waits, is to be woken.
     pub(super) fn deliver(
         &self,
         pending: &Pending,
@@ -401,10 +405,18 @@ impl Shared {
         since: Instant,
         start: Instant,
         end: Instant,
-    ) {
-        if let Some(done) = pending.deliver(row, outcome, since, start, end) {
-            self.counters.answered(done.timing, done.rows);
-            done.tell();
+    ) -> Option<Waker> {
+        let done = pending.deliver(row, outcome, since, start, end)?;
+        self.counters.answered(done.timing, done.rows);
+        done.tell()
+    }
+
+    /// Wakes tasks, several in the way that their runtime prefers.
+    pub(super) fn wake(&self, wakers: Wakers) {
+        if let Some(wake) = self.wake_by.get()
+            && wakers.is_several()
+        {
+            wake(wakers);
         }
     }
 

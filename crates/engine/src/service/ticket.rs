@@ -172,8 +172,8 @@ impl Pending {
 }
 
 impl Done<'_> {
-    /// Tells whoever waits.
-    pub(super) fn tell(self) {
+    /// Tells whoever waits, but for a task: that is woken by what this gives.
+    pub(super) fn tell(self) -> Option<Waker> {
         let mut state = self.pending.lock();
         state.missing = 0;
         let waker = state.waker.take();
@@ -183,7 +183,30 @@ impl Done<'_> {
         if is_waited_for {
             self.pending.done.notify_one();
         }
-        if let Some(waker) = waker {
+        waker
+    }
+}
+
+/// Tasks whose answers are there, to be woken together: dropping this wakes them, on whichever thread that is.
+///
+/// A runtime that is given them in one piece wakes a thread once and not for each ([`Service::wake_by`](crate::Service::wake_by)).
+#[derive(Debug, Default)]
+#[must_use = "dropping it wakes them"]
+pub struct Wakers(Vec<Waker>);
+
+impl Wakers {
+    pub(super) fn add(&mut self, waker: Option<Waker>) {
+        self.0.extend(waker);
+    }
+
+    pub(super) fn is_several(&self) -> bool {
+        self.0.len() > 1
+    }
+}
+
+impl Drop for Wakers {
+    fn drop(&mut self) {
+        for waker in self.0.drain(..) {
             // The caller's code: a panic in it must not cost others their answers.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }

@@ -9,6 +9,7 @@ use batch::Budget;
 
 use super::compute::{Right, Seat};
 use super::flights::{Next, Row, Waiter, Work};
+use super::ticket::Wakers;
 use super::{Shared, State};
 use crate::answer::{Origin, Outcome};
 use crate::core::Core;
@@ -341,6 +342,7 @@ impl Shared {
             Err(RowError::new(codes::INTERNAL, words))
         };
         let answers = answers.into_iter().chain(std::iter::repeat_with(missing));
+        let mut wakers = Wakers::default();
         for ((row, waiters), answer) in work.rows.iter().zip(landed).zip(answers) {
             self.count_computed(row, &waiters, answer.is_ok(), time, tokens as usize);
             let mut origin = Origin::Computed;
@@ -349,16 +351,17 @@ impl Shared {
                     origin: std::mem::replace(&mut origin, Origin::Duplicate),
                     answer: answer.clone(),
                 };
-                self.deliver(
+                wakers.add(self.deliver(
                     &waiter.pending,
                     waiter.row,
                     outcome,
                     waiter.since,
                     start,
                     end,
-                );
+                ));
             }
         }
+        self.wake(wakers);
     }
 
     /// A worker has told everybody who waited for what it had.
