@@ -1,4 +1,4 @@
-//! Floats as JSON: what serde_json writes, in a third of the time for numbers such as an embedding is made of.
+//! Floats as JSON: what serde_json writes, in six tenths of the time for numbers such as an embedding is made of.
 
 use std::io::{self, Write};
 

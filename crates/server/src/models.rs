@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -34,6 +34,8 @@ pub(crate) struct Models {
     compute: Compute,
     slots: Vec<Arc<Slot>>,
     loads: AtomicU64,
+    /// On which the requests are served, if that is known.
+    runtime: OnceLock<Handle>,
 }
 
 /// A place for one version of one model.
@@ -133,6 +135,7 @@ impl Models {
             compute: Compute::new(threads),
             slots: slots.collect(),
             loads: AtomicU64::new(0),
+            runtime: OnceLock::new(),
         })
     }
 
@@ -304,9 +307,9 @@ impl Models {
         let settings = slot.settings().clone();
         let service = Service::start_on(&self.compute, model, settings)
             .map_err(|error| option_words(&error))?;
-        // One task wakes the others on the runtime's own thread, which is woken for it once. Where the runtime has ended
-        // it is dropped, which wakes them as well.
-        if let Ok(runtime) = Handle::try_current() {
+        if let Some(runtime) = self.runtime.get().cloned() {
+            // One task wakes the others on the runtime's own thread, which is woken for it once. If the runtime has ended
+            // the task is dropped, which wakes them as well.
             service.wake_by(move |wakers| drop(runtime.spawn(async move { drop(wakers) })));
         }
         Ok(Loaded {
@@ -319,6 +322,12 @@ impl Models {
             load_time: started.elapsed(),
             fingerprint,
         })
+    }
+
+    /// Says which runtime serves the requests for what is loaded from now on. A program's own may load models on one and
+    /// serve them on another, and then nobody says so: a task on the first might never run.
+    pub(crate) fn served_on(&self, runtime: Handle) {
+        let _ = self.runtime.set(runtime);
     }
 
     /// Takes a model away. Requests that hold it finish; its memory goes back after the last.

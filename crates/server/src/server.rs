@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -176,6 +177,7 @@ impl Server {
     /// If a model cannot be loaded.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Stopped, ServerError> {
         let Self { app, doors, tls } = self;
+        app.models.served_on(Handle::current());
         let desk = Desk {
             router: gate::router(Arc::clone(&app)),
             builder: builder(app.settings.read_timeout),

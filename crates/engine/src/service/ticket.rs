@@ -189,7 +189,8 @@ impl Done<'_> {
 
 /// Tasks whose answers are there, to be woken together: dropping this wakes them, on whichever thread that is.
 ///
-/// A runtime that is given them in one piece wakes a thread once and not for each ([`Service::wake_by`](crate::Service::wake_by)).
+/// A runtime that is given them in one piece ([`Service::wake_by`](crate::Service::wake_by)) wakes a thread once, and not
+/// for each.
 #[derive(Debug, Default)]
 #[must_use = "dropping it wakes them"]
 pub struct Wakers(Vec<Waker>);
