@@ -84,10 +84,10 @@ fn fraction(value: f32, text: &mut [u8; LONGEST]) -> Option<usize> {
     let begin = sign + 1 + u32::from(beyond_seven);
     let (low, high) = (
         digits << (8 * begin),
-        digits >> (64 - 8 * begin) | u64::from(last) << (8 * begin),
+        (digits >> (64 - 8 * begin)) | (u64::from(last) << (8 * begin)),
     );
     // In each byte so far a number below ten; `0` is 0x30, `.` 0x2e and `-` 0x2d.
-    let marks = 0x1e00 << (8 * sign) | u64::from(sign) * 0x1d;
+    let marks = (0x1e00 << (8 * sign)) | (u64::from(sign) * 0x1d);
     text[..8].copy_from_slice(&(low ^ ZEROS ^ marks).to_le_bytes());
     text[8..].copy_from_slice(&(high ^ ZEROS).to_le_bytes());
     Some((begin + 9 - zeros) as usize)
@@ -96,11 +96,11 @@ fn fraction(value: f32, text: &mut [u8; LONGEST]) -> Option<usize> {
 /// The digits of a number below 10^8, one a byte, the first in the lowest.
 fn eight_digits(number: u32) -> u64 {
     let (high, low) = (number / 10_000, number % 10_000);
-    let fours = u64::from(high) | u64::from(low) << 32;
+    let fours = u64::from(high) | (u64::from(low) << 32);
     let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
-    let twos = hundreds | (fours - 100 * hundreds) << 16;
+    let twos = hundreds | ((fours - 100 * hundreds) << 16);
     let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | (twos - 10 * tens) << 8
+    tens | ((twos - 10 * tens) << 8)
 }
 
 #[cfg(test)]
