@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
-use data::{Block, Chunk, Filled, InputSpec, Lengths, PlainText, block_rows};
+use data::{Block, BlockFacts, Chunk, Filled, InputSpec, Lengths, PlainText, block_rows};
 use text::characters::CharacterSet;
 
 use super::chunks::Chunks;
@@ -59,15 +59,15 @@ pub(super) fn plain(
         })
     };
     let work = |block: &mut Block, survey: &mut Survey| {
-        match (block.check(wanted.lengths), block.text()) {
-            (Some(facts), Some(text)) => {
+        match block.check(wanted.lengths) {
+            Some(facts) => {
                 survey.longest = survey.longest.max(facts.longest);
                 survey.rows += block.rows;
                 if wanted.characters {
-                    add(text, &mut survey.characters);
+                    add(&facts, &mut survey.characters);
                 }
             }
-            _ => is_plain.store(false, Ordering::Relaxed),
+            None => is_plain.store(false, Ordering::Relaxed),
         }
         Ok(())
     };
@@ -83,12 +83,12 @@ pub(super) fn plain(
 }
 
 /// Adds a block's characters, without the ends of its rows.
-fn add(text: &str, characters: &mut CharacterSet) {
-    if text.contains('\r') {
-        block_rows(text).for_each(|row| characters.add(row));
+fn add(facts: &BlockFacts<'_>, characters: &mut CharacterSet) {
+    if facts.has_returns {
+        block_rows(facts.text).for_each(|row| characters.add(row));
     } else {
         // All at once is quicker; no row holds a line feed, so it goes again in the end.
-        characters.add(text);
+        characters.add(facts.text);
     }
 }
 

@@ -135,8 +135,10 @@ impl Manifest {
     /// Writes the manifest, durable and at once.
     pub(crate) fn write(&self, path: &Path) -> Result<(), DataError> {
         write_whole(path, |file| {
-            serde_json::to_writer_pretty(&mut *file, self)?;
-            file.write_all(b"\n")
+            // Into the file itself every word would be written on its own.
+            let mut text = serde_json::to_vec_pretty(self)?;
+            text.push(b'\n');
+            file.write_all(&text)
         })
     }
 }

@@ -66,7 +66,11 @@ pub enum Lengths {
 
 /// What a look at every row of a plain block tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockFacts {
+pub struct BlockFacts<'a> {
+    /// The rows' texts as they were read.
+    pub text: &'a str,
+    /// Whether there are carriage returns: without them, all that is of no row are line feeds.
+    pub has_returns: bool,
     /// Characters of its longest row; 0 where rows are not measured.
     pub longest: usize,
 }
@@ -288,8 +292,9 @@ impl Block {
 
     /// Looks at every row; `None` where the block is not plain.
     #[must_use]
-    pub fn check(&self, lengths: Lengths) -> Option<BlockFacts> {
+    pub fn check(&self, lengths: Lengths) -> Option<BlockFacts<'_>> {
         let text = self.text()?;
+        let has_returns = memchr(b'\r', &self.bytes).is_some();
         if let Some(delimiter) = self.delimiter {
             // A carriage return alone ends a row of CSV.
             let at_end = |at: usize| self.bytes.get(at + 1) == Some(&b'\n');
@@ -298,14 +303,18 @@ impl Block {
                 return None;
             }
         }
-        if self.has_empty_row() {
+        if self.has_empty_row(has_returns) {
             return None;
         }
         let longest = self.row_bytes;
         if self.bytes.len() > longest && rows(text).any(|row| row.len() > longest) {
             return None;
         }
-        let mut facts = BlockFacts { longest: 0 };
+        let mut facts = BlockFacts {
+            text,
+            has_returns,
+            longest: 0,
+        };
         if lengths == Lengths::Passed {
             return Some(facts);
         }
@@ -324,12 +333,15 @@ impl Block {
     }
 
     /// Whether a row has nothing but what ends it.
-    fn has_empty_row(&self) -> bool {
-        let first_is = self.bytes.starts_with(b"\n") || self.bytes.starts_with(b"\r\n");
-        let last_is = self.bytes == b"\r" || self.bytes.ends_with(b"\n\r");
-        first_is || last_is || {
-            let found = |end: &[u8]| memmem::find(&self.bytes, end).is_some();
-            found(b"\n\n") || found(b"\n\r\n")
+    fn has_empty_row(&self, has_returns: bool) -> bool {
+        let found = |end: &[u8]| memmem::find(&self.bytes, end).is_some();
+        if self.bytes.starts_with(b"\n") || found(b"\n\n") {
+            return true;
+        }
+        has_returns && {
+            let first_is = self.bytes.starts_with(b"\r\n");
+            let last_is = self.bytes == b"\r" || self.bytes.ends_with(b"\n\r");
+            first_is || last_is || found(b"\n\r\n")
         }
     }
 

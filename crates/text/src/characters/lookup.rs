@@ -16,6 +16,15 @@ const AT_ONCE: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ByteIds([u8; 128]);
 
+/// How many bytes of ASCII a text begins with, as far as they were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// So many, and then another character.
+    UpToAnother(usize),
+    /// So many; behind them is too little text or room to look at as much at once.
+    TooShort(usize),
+}
+
 impl ByteIds {
     /// `None` where an id takes more, or the machine is not made for it.
     pub(crate) fn new(ids: &[u32; 128]) -> Option<Box<ByteIds>> {
@@ -44,47 +53,93 @@ impl ByteIds {
         false
     }
 
+    /// Writes the ids of the ASCII that a text begins with. What it leaves in the slots behind them is of no use.
+    pub(crate) fn write_run(&self, text: &[u8], slots: &mut [u16]) -> Run {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `new` found AVX2.
+        return unsafe { self.write_run_avx2(text, slots) };
+        #[cfg(not(target_arch = "x86_64"))]
+        Run::TooShort(0)
+    }
+
     /// # Safety
     /// AVX2 is there; `text` and `slots` have the same length, which is `AT_ONCE` or more.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     unsafe fn write_avx2(&self, text: &[u8], slots: &mut [u16]) -> bool {
-        let mut tables = [_mm256_setzero_si256(); 8];
-        for (table, sixteen) in tables.iter_mut().zip(self.0.as_chunks::<16>().0) {
-            // SAFETY: sixteen bytes are read.
-            *table =
-                _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(sixteen.as_ptr().cast()) });
-        }
-        let mut seen = _mm256_setzero_si256();
+        let tables = self.tables();
+        let mut other = 0;
         let last = text.len() - AT_ONCE;
         let mut at = 0;
         loop {
-            // SAFETY: `at` is at most `last`, so 32 bytes lie there.
-            let bytes: __m256i = unsafe { _mm256_loadu_si256(text.as_ptr().add(at).cast()) };
-            seen = _mm256_or_si256(seen, bytes);
-            let mut ids = _mm256_setzero_si256();
-            for (sixteen, table) in tables.iter().enumerate() {
-                // Below 16 where the byte is one of these; else its highest bit is set, which gives zero.
-                let within = _mm256_xor_si256(bytes, _mm256_set1_epi8((sixteen << 4) as i8));
-                let within = _mm256_adds_epu8(within, _mm256_set1_epi8(0x70));
-                ids = _mm256_or_si256(ids, _mm256_shuffle_epi8(*table, within));
-            }
-            let low = _mm256_cvtepu8_epi16(_mm256_castsi256_si128(ids));
-            let high = _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(ids));
-            // SAFETY: there are as many slots as bytes.
-            unsafe {
-                let slot = slots.as_mut_ptr().add(at);
-                _mm256_storeu_si256(slot.cast(), low);
-                _mm256_storeu_si256(slot.add(16).cast(), high);
-            }
+            // SAFETY: `at` is at most `last`, and there are as many slots as bytes.
+            other |=
+                unsafe { write_32(&tables, text.as_ptr().add(at), slots.as_mut_ptr().add(at)) };
             if at == last {
                 break;
             }
             // The last overlaps with the one before.
             at = (at + AT_ONCE).min(last);
         }
-        _mm256_movemask_epi8(seen) == 0
+        other == 0
     }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn write_run_avx2(&self, text: &[u8], slots: &mut [u16]) -> Run {
+        let tables = self.tables();
+        let texts = text.as_chunks::<AT_ONCE>().0.iter();
+        let slots = slots.as_chunks_mut::<AT_ONCE>().0.iter_mut();
+        let mut at = 0;
+        for (text, slots) in texts.zip(slots) {
+            // SAFETY: there are as many of both as are read and written.
+            let other = unsafe { write_32(&tables, text.as_ptr(), slots.as_mut_ptr()) };
+            if other != 0 {
+                return Run::UpToAnother(at + other.trailing_zeros() as usize);
+            }
+            at += AT_ONCE;
+        }
+        Run::TooShort(at)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn tables(&self) -> [__m256i; 8] {
+        let mut tables = [_mm256_setzero_si256(); 8];
+        for (table, sixteen) in tables.iter_mut().zip(self.0.as_chunks::<16>().0) {
+            // SAFETY: sixteen bytes are read.
+            *table =
+                _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(sixteen.as_ptr().cast()) });
+        }
+        tables
+    }
+}
+
+/// Writes the ids of 32 bytes; a bit for each that is not ASCII, whose id is of no use.
+///
+/// # Safety
+/// 32 bytes are read, and 32 values written.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn write_32(tables: &[__m256i; 8], text: *const u8, slots: *mut u16) -> u32 {
+    // SAFETY: as the function's.
+    let bytes: __m256i = unsafe { _mm256_loadu_si256(text.cast()) };
+    let mut ids = _mm256_setzero_si256();
+    for (sixteen, table) in tables.iter().enumerate() {
+        // Below 16 where the byte is one of these; else its highest bit is set, which gives zero.
+        let within = _mm256_xor_si256(bytes, _mm256_set1_epi8((sixteen << 4) as i8));
+        let within = _mm256_adds_epu8(within, _mm256_set1_epi8(0x70));
+        ids = _mm256_or_si256(ids, _mm256_shuffle_epi8(*table, within));
+    }
+    let low = _mm256_cvtepu8_epi16(_mm256_castsi256_si128(ids));
+    let high = _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(ids));
+    // SAFETY: as the function's.
+    unsafe {
+        _mm256_storeu_si256(slots.cast(), low);
+        _mm256_storeu_si256(slots.add(16).cast(), high);
+    }
+    _mm256_movemask_epi8(bytes) as u32
 }
 
 /// Marks the bytes of an ASCII text in `seen`. Most are there already, which many bytes are asked for at once.
@@ -159,6 +214,19 @@ mod tests {
             if let Some(table) = ByteIds::new(&ids) {
                 let mut slots = vec![0xffff; width];
                 let is_done = table.write(&text, &mut slots);
+                let mut run_slots = vec![0xffff; width];
+                let run = table.write_run(&text, &mut run_slots);
+                let (Run::UpToAnother(count) | Run::TooShort(count)) = run;
+                let ascii = text.iter().take_while(|byte| byte.is_ascii()).count();
+                match run {
+                    Run::UpToAnother(count) => prop_assert_eq!(count, ascii),
+                    Run::TooShort(count) => {
+                        prop_assert!(count <= ascii && text.len().min(width) - count < AT_ONCE);
+                    }
+                }
+                for (slot, byte) in run_slots.iter().zip(&text[..count]) {
+                    prop_assert_eq!(u32::from(*slot), ids[usize::from(*byte)]);
+                }
                 prop_assert_eq!(is_done, text.is_ascii() && text.len().min(width) >= AT_ONCE);
                 if is_done {
                     for (slot, byte) in slots.iter().zip(&text) {

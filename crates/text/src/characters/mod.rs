@@ -30,7 +30,7 @@ pub use file::VocabularyError;
 pub use set::CharacterSet;
 pub use token_id::TokenId;
 
-use lookup::ByteIds;
+use lookup::{ByteIds, Run};
 
 /// The tokens that are no characters, by name. Their ids in a new vocabulary are their places in this
 /// order.
@@ -256,13 +256,12 @@ impl CharacterVocabulary {
         ids.truncate(start + encoded.length);
     }
 
-    /// Fills `slots` from the front; gives how many were filled, and whether characters are left.
+    /// Fills `slots`, which are padding, from the front; gives how many were filled, and whether characters are left.
     fn characters<T: TokenId>(&self, text: &str, slots: &mut [T]) -> (usize, bool) {
-        if let Some(ids) = &self.bytes {
-            if T::write_ascii(ids, text, slots) {
-                return (slots.len().min(text.len()), text.len() > slots.len());
-            }
-            slots.fill(T::of(self.pad));
+        let ids = self.bytes.as_deref();
+        let written = |ids: &ByteIds| T::write_ascii(ids, text, slots);
+        if ids.is_some_and(written) {
+            return (slots.len().min(text.len()), text.len() > slots.len());
         }
         if text.is_ascii() {
             let table = T::ascii(&self.narrow, &self.wide);
@@ -272,6 +271,36 @@ impl CharacterVocabulary {
             }
             return (slots.len().min(text.len()), text.len() > slots.len());
         }
+        let (length, truncated) = match ids {
+            Some(ids) => self.mixed(ids, text, slots),
+            None => self.one_by_one(text, slots),
+        };
+        // What was of no use stands there.
+        slots[length..].fill(T::of(self.pad));
+        (length, truncated)
+    }
+
+    /// The same for a text of which most characters may be ASCII. What it leaves behind those that were filled is of
+    /// no use.
+    fn mixed<T: TokenId>(&self, ids: &ByteIds, text: &str, slots: &mut [T]) -> (usize, bool) {
+        let (mut length, mut rest) = (0, text);
+        loop {
+            let run = T::write_run(ids, rest, &mut slots[length..]);
+            let (Run::UpToAnother(count) | Run::TooShort(count)) = run;
+            length += count;
+            let mut characters = rest[count..].chars();
+            if let (Run::UpToAnother(_), Some(character)) = (run, characters.next()) {
+                slots[length] = T::of(self.id(character));
+                length += 1;
+                rest = characters.as_str();
+            } else {
+                let (more, truncated) = self.one_by_one(&rest[count..], &mut slots[length..]);
+                return (length + more, truncated);
+            }
+        }
+    }
+
+    fn one_by_one<T: TokenId>(&self, text: &str, slots: &mut [T]) -> (usize, bool) {
         let mut characters = text.chars();
         let mut length = 0;
         for (slot, character) in slots.iter_mut().zip(characters.by_ref()) {

@@ -1,6 +1,6 @@
 //! The integers that ids are written as.
 
-use super::lookup::ByteIds;
+use super::lookup::{ByteIds, Run};
 
 /// An integer that holds ids: `u16` or `u32`.
 pub trait TokenId: Copy + Send + Sync + sealed::Sealed + 'static {
@@ -17,6 +17,11 @@ pub trait TokenId: Copy + Send + Sync + sealed::Sealed + 'static {
     /// Writes the ids of a text of ASCII; false where that is not possible.
     #[doc(hidden)]
     fn write_ascii(ids: &ByteIds, text: &str, slots: &mut [Self]) -> bool;
+
+    /// Writes the ids of the ASCII with which a text begins, by as many as there is room for at once. What it leaves
+    /// behind them is of no use.
+    #[doc(hidden)]
+    fn write_run(ids: &ByteIds, text: &str, slots: &mut [Self]) -> Run;
 }
 
 impl TokenId for u16 {
@@ -38,6 +43,11 @@ impl TokenId for u16 {
     fn write_ascii(ids: &ByteIds, text: &str, slots: &mut [u16]) -> bool {
         ids.write(text.as_bytes(), slots)
     }
+
+    #[inline]
+    fn write_run(ids: &ByteIds, text: &str, slots: &mut [u16]) -> Run {
+        ids.write_run(text.as_bytes(), slots)
+    }
 }
 
 impl TokenId for u32 {
@@ -58,6 +68,11 @@ impl TokenId for u32 {
     #[inline]
     fn write_ascii(_: &ByteIds, _: &str, _: &mut [u32]) -> bool {
         false
+    }
+
+    #[inline]
+    fn write_run(_: &ByteIds, _: &str, _: &mut [u32]) -> Run {
+        Run::TooShort(0)
     }
 }
 
