@@ -294,7 +294,7 @@ impl Door {
     fn close(self, desk: &Desk, graceful: &GracefulShutdown) {
         match self {
             Door::Tcp(listener) => {
-                let Ok(listener) = listener.into_std() else {
+                let Some(listener) = taken_over(listener.into_std()) else {
                     return;
                 };
                 while let Some((stream, _)) = waiting(|| listener.accept()) {
@@ -309,7 +309,7 @@ impl Door {
             Door::Unix(listener, path) => {
                 // Whoever connects now finds nobody rather than a socket without a server.
                 let _ = std::fs::remove_file(path);
-                let Ok(listener) = listener.into_std() else {
+                let Some(listener) = taken_over(listener.into_std()) else {
                     return;
                 };
                 while let Some((stream, _)) = waiting(|| listener.accept()) {
@@ -322,6 +322,14 @@ impl Door {
             }
         }
     }
+}
+
+/// A listener that the runtime has given back.
+fn taken_over<L>(listener: io::Result<L>) -> Option<L> {
+    let warn = |error: &io::Error| {
+        tracing::warn!(%error, "connections that still wait in the system's queue will be reset");
+    };
+    listener.inspect_err(warn).ok()
 }
 
 /// The next connection in the queue of a listener that does not block.

@@ -222,11 +222,7 @@ pub(crate) fn to_input(row: RowText) -> Input {
 
 /// Says what an input was taken for where nothing but its first line tells, which CSV looks like too.
 pub(crate) fn tell_of_unnamed_lines(input: &InputSpec, source: &Source, console: &Console) {
-    let is_unnamed = |path: &PathBuf| Format::of_path(path).is_none();
-    if input.format.is_some()
-        || source.format() != Format::Lines
-        || !input.paths.iter().all(is_unnamed)
-    {
+    if source.format() != Format::Lines || !source.format_is_guessed() {
         return;
     }
     let what = match input.paths.iter().any(|path| path == Path::new("-")) {

@@ -1,6 +1,8 @@
 //! What must be known of an input before its rows are written: its hash, its characters, its longest row, and
 //! whether it is plain enough to be read by the block.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Context, bail};
 use data::{DataError, Lengths, PlainText, Source};
 use text::characters::CharacterVocabulary;
@@ -33,14 +35,18 @@ pub(super) fn look(
         false => None,
     };
     let repeatable = source.is_repeatable();
+    // Else a broken file would be told when all the others are hashed.
+    let is_in_vain = AtomicBool::new(false);
     let (fingerprint, looked) = std::thread::scope(|scope| {
         let looked = scope.spawn(|| {
-            clock.time(Stage::Survey, || {
+            let looked = clock.time(Stage::Survey, || {
                 look_at_rows(plan, repeatable, plain, interrupt)
-            })
+            });
+            is_in_vain.fetch_or(looked.is_err(), Ordering::Relaxed);
+            looked
         });
         let fingerprint = clock.time(Stage::Fingerprint, || {
-            source.fingerprint_unless(&|| interrupt.came())
+            source.fingerprint_unless(&|| interrupt.came() || is_in_vain.load(Ordering::Relaxed))
         });
         let looked = looked.join();
         (

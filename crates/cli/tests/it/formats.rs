@@ -352,6 +352,11 @@ fn unnamed_standard_input_says_what_it_is_taken_for() {
     let ran = place.run_with(&said, b"id,text\n1,good\n").ok();
     assert_eq!(ran.rows().len(), 1);
     assert!(!ran.err.contains("plain lines"), "{}", ran.err);
+    // The pattern has no ending, and what it finds has.
+    std::fs::create_dir(place.path("in")).unwrap();
+    place.write("in/a.txt", "good\n");
+    let ran = place.run(&["embed", "in/*", "-m", &model]).ok();
+    assert!(!ran.err.contains("plain lines"), "{}", ran.err);
 }
 
 /// A reader of a pipe called `out.csv` would get JSON Lines.

@@ -8,23 +8,22 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use crate::DataError;
+use crate::job::array_errors::{ArrayErrors, refuse_foreign_errors};
 use crate::job::claim::{Claim, Claimed, claim};
-use crate::job::durable::{directory_of, hash_file, sync_directory};
+use crate::job::durable::{hash_file, sync_directory};
 use crate::job::journal::{Journal, ShardLine};
 use crate::job::manifest::{ARRAY_FORMAT, Finished, Layout, Manifest};
 use crate::job::npy::{Element, HEAD, head};
 use crate::job::parts::Parts;
-use crate::job::publish::{Place, Stage, errors_path};
+use crate::job::publish::{Place, Stage};
 use crate::job::spec::{Companion, JobSummary, Restart};
 use crate::job::{behind_links, is_stream};
 use crate::row::RowError;
@@ -86,7 +85,7 @@ pub struct ArrayJob {
     manifest: Manifest,
     journal: Journal,
     file: File,
-    errors: Errors,
+    errors: ArrayErrors,
     spec: ArraySpec,
     /// Of everything in the file so far, its head as it was when the job began.
     hasher: blake3::Hasher,
@@ -108,20 +107,6 @@ struct Flusher {
     error: Arc<Mutex<Option<io::Error>>>,
     /// Bytes since the last time.
     bytes: usize,
-}
-
-/// The file of bad rows, which is there only if there are some.
-struct Errors {
-    path: PathBuf,
-    file: Option<File>,
-    /// Whether its name is durable.
-    is_named: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ErrorLine {
-    index: u64,
-    error: String,
 }
 
 /// How far what earlier processes left can be trusted.
@@ -184,13 +169,13 @@ impl ArrayJob {
             }
             Err(error) => return Err(failed(error)),
         };
-        let (mut errors, told) = Errors::open(parts.errors(), found.rows)?;
+        let (mut errors, told) = ArrayErrors::open(parts.errors(), found.rows)?;
         let mut found = found;
         if told != found.failed {
             // Bad rows that nobody would be told of: all of them are done again.
             journal.cut(0)?;
             found = LeftBehind::begin(&mut file, &spec).map_err(failed)?;
-            errors = Errors::open(parts.errors(), 0)?.0;
+            errors = ArrayErrors::open(parts.errors(), 0)?.0;
         }
         let flusher = Flusher::of(&path);
         sync_directory(&parts.directory)?;
@@ -251,11 +236,7 @@ impl ArrayJob {
         self.hasher.update(values);
         self.rows += (values.len() / row) as u64;
         if !bad.is_empty() {
-            let lines = bad.iter().map(|(at, error)| ErrorLine {
-                index: first + *at as u64,
-                error: error.to_string(),
-            });
-            let written = self.errors.append(lines);
+            let written = self.errors.append(first, bad);
             written.map_err(|error| self.disk_error(&error))?;
             self.failed += bad.len() as u64;
         }
@@ -498,93 +479,6 @@ impl LeftBehind {
             presumed,
         })
     }
-}
-
-impl Errors {
-    /// Keeps the lines of the first `rows` rows, and says how many these are.
-    fn open(path: PathBuf, rows: u64) -> Result<(Errors, u64), DataError> {
-        let failed = |error: io::Error| DataError::writing(&path, &error);
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok((Errors::none(path), 0));
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        let mut lines = BufReader::new(file.try_clone().map_err(failed)?);
-        let mut line = Vec::new();
-        let (mut end, mut kept) = (0, 0);
-        loop {
-            line.clear();
-            let read = lines.read_until(b'\n', &mut line).map_err(failed)?;
-            let parsed = serde_json::from_slice::<ErrorLine>(&line).ok();
-            if !line.ends_with(b"\n") || parsed.is_none_or(|line| line.index >= rows) {
-                break;
-            }
-            end += read as u64;
-            kept += 1;
-        }
-        let mut file = file;
-        file.set_len(end)
-            .and_then(|()| file.seek(SeekFrom::Start(end)))
-            .map_err(failed)?;
-        if end == 0 {
-            fs::remove_file(&path).map_err(failed)?;
-            return Ok((Errors::none(path), 0));
-        }
-        let errors = Errors {
-            path,
-            file: Some(file),
-            is_named: false,
-        };
-        Ok((errors, kept))
-    }
-
-    fn none(path: PathBuf) -> Errors {
-        Errors {
-            path,
-            file: None,
-            is_named: false,
-        }
-    }
-
-    fn append(&mut self, lines: impl Iterator<Item = ErrorLine>) -> io::Result<()> {
-        let mut text = Vec::new();
-        for line in lines {
-            serde_json::to_writer(&mut text, &line)?;
-            text.push(b'\n');
-        }
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(File::create(&self.path)?),
-        };
-        file.write_all(&text)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
-        file.sync_all()?;
-        if !self.is_named {
-            sync_directory(directory_of(&self.path)).map_err(io::Error::other)?;
-            self.is_named = true;
-        }
-        Ok(())
-    }
-}
-
-/// A file of that name that belongs to no array here may be the user's.
-fn refuse_foreign_errors(output: &Path, restart: Restart) -> Result<(), DataError> {
-    let path = errors_path(output);
-    let ours = output.exists() || Parts::of(output).manifest().exists();
-    if restart == Restart::Yes || ours || !path.exists() {
-        return Ok(());
-    }
-    Err(DataError::OutputExists {
-        path,
-        why: "where the bad rows of the array are to be told".to_owned(),
-    })
 }
 
 fn rewind(file: &mut File) -> io::Result<()> {

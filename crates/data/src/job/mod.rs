@@ -27,6 +27,7 @@
 //! a shard's bytes on its rows alone. So a job that was stopped any number of times writes what
 //! one that was never stopped writes. Joining needs as much disk space again as the output.
 
+mod array_errors;
 mod array_job;
 mod claim;
 mod durable;

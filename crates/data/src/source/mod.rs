@@ -118,6 +118,12 @@ impl Source {
         self.opener.format()
     }
 
+    /// Whether nothing but the first bytes told the format: neither the caller nor a file's name.
+    #[must_use]
+    pub fn format_is_guessed(&self) -> bool {
+        self.opener.is_guessed()
+    }
+
     /// Name of the text column, and of the pair column where there is one.
     #[must_use]
     pub fn text_columns(&self) -> (&str, Option<&str>) {

@@ -27,6 +27,8 @@ const MOST_ROW_BYTES: usize = 1 << 30;
 /// Knows the format and the columns, and opens one file after the other.
 pub(crate) struct Opener {
     format: Format,
+    /// Whether nothing but the first bytes of the first file told it.
+    is_guessed: bool,
     choice: ColumnChoice,
     limits: InputLimits,
     chunk_rows: usize,
@@ -68,7 +70,8 @@ impl Opener {
         let mut limits = spec.limits;
         limits.row_bytes = limits.row_bytes.clamp(1, MOST_ROW_BYTES);
         let mut opened = None;
-        let format = match agree_on_format(files, spec.format)? {
+        let agreed = agree_on_format(files, spec.format)?;
+        let format = match agreed {
             Some(format) => format,
             None => {
                 let (format, bytes) = stream::sniff(&first.name, stream::open(first, read)?)?;
@@ -78,6 +81,7 @@ impl Opener {
         };
         let mut opener = Opener {
             format,
+            is_guessed: agreed.is_none(),
             choice: spec.columns.clone(),
             limits,
             chunk_rows: spec.chunk_rows.max(1),
@@ -116,6 +120,10 @@ impl Opener {
 
     pub(crate) fn format(&self) -> Format {
         self.format
+    }
+
+    pub(crate) fn is_guessed(&self) -> bool {
+        self.is_guessed
     }
 
     pub(crate) fn carried(&self) -> &CarriedColumns {

@@ -1,5 +1,13 @@
 //! What becomes of texts, spans and columns, and what is told of it.
 
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, Float32Array, Int32Array, ListArray, RecordBatch, StringArray, StructArray,
+};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field};
+use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 
 use super::{json, lines, plain_texts};
@@ -350,4 +358,73 @@ fn a_recipe_that_changes_nothing_is_told() {
     };
     run("off.toml").says("the recipe changes nothing");
     assert!(!run("on.toml").err.contains("changes nothing"));
+}
+
+/// Whoever has spans from another program, with places of 32 bits and scores, would lose these or their types.
+#[test]
+fn spans_of_other_programs_keep_their_fields() {
+    let place = Workplace::new();
+    place.write("shuffle.toml", "[shuffle-words]\np = 1.0\n");
+    let field = |name: &str, kind| Arc::new(Field::new(name, kind, true));
+    let labels: ArrayRef = Arc::new(StringArray::from(vec!["A", "B", "C"]));
+    let scores: ArrayRef = Arc::new(Float32Array::from(vec![0.5, 1.5, 2.5]));
+    let places = |places: [i32; 3]| Arc::new(Int32Array::from(places.to_vec())) as ArrayRef;
+    let values = StructArray::from(vec![
+        (field("label", DataType::Utf8), labels),
+        (field("end", DataType::Int32), places([3, 12, 2])),
+        (field("score", DataType::Float32), scores),
+        (field("start", DataType::Int32), places([0, 9, 0])),
+    ]);
+    let item = field("item", values.data_type().clone());
+    // Two in the first row, none in the second, one in the third.
+    let lengths = OffsetBuffer::from_lengths([2, 0, 1]);
+    let spans: ArrayRef = Arc::new(ListArray::new(item, lengths, Arc::new(values), None));
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["Ann sees Bob", "no body", "Al is"]));
+    let batch = RecordBatch::try_from_iter([("text", texts), ("spans", spans)]).unwrap();
+    let file = std::fs::File::create(place.path("in.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let augment = |input: &str, output: &str| {
+        let words = [
+            "augment",
+            input,
+            "--recipe",
+            "shuffle.toml",
+            "--spans-column",
+            "spans",
+        ];
+        place.run(&[&words[..], &["--drop", "source_row,copy", "-o", output]].concat())
+    };
+    let words = [
+        "augment",
+        "in.parquet",
+        "--recipe",
+        "shuffle.toml",
+        "--spans-column",
+        "spans",
+    ];
+    place
+        .run(&[&words[..], &["-o", "out.parquet"]].concat())
+        .ok();
+    augment("out.parquet", "out.jsonl").ok();
+    let rows = place.rows("out.jsonl");
+    assert_eq!(rows[1]["spans"], serde_json::json!([]));
+    for (row, expected) in [
+        (0, vec![("A", "Ann", 0.5), ("B", "Bob", 1.5)]),
+        (2, vec![("C", "Al", 2.5)]),
+    ] {
+        let text: Vec<char> = rows[row]["text"].as_str().unwrap().chars().collect();
+        let found = rows[row]["spans"].as_array().unwrap();
+        assert_eq!(found.len(), expected.len());
+        for (label, word, score) in expected {
+            let span = found.iter().find(|span| span["label"] == label).unwrap();
+            let at = |name: &str| span[name].as_u64().unwrap() as usize;
+            let there: String = text[at("start")..at("end")].iter().collect();
+            assert_eq!(
+                (there.as_str(), span["score"].as_f64()),
+                (word, Some(score))
+            );
+        }
+    }
 }
