@@ -30,6 +30,7 @@ use crate::problem::{Code, Problem};
 use crate::routes::{Access, Method, Protocol, Query, ROUTES, Route, protocol_of};
 use crate::settings::Control;
 use crate::traces::{self, Spent};
+use crate::unread::in_pieces;
 use crate::upload::Upload;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -133,7 +134,7 @@ async fn pass(app: Arc<App>, at: Option<usize>, mut request: Request) -> Respons
         None => response.status().as_u16(),
     };
     passing.answered(status, response.extensions_mut().remove::<Spent>());
-    response
+    response.map(in_pieces)
 }
 
 /// How a request is answered, whatever the answer is.

@@ -63,6 +63,7 @@ mod settings;
 mod tally;
 mod tls;
 mod traces;
+mod unread;
 mod upload;
 mod wire;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -27,6 +27,7 @@ use crate::models::{ModelSpec, Models};
 use crate::settings::ServerSettings;
 use crate::tls;
 use crate::traces::Traces;
+use crate::unread::Streams;
 
 /// How long connections without a request are kept once the server is to stop: clients that have one
 /// open learn with their next answer that it closes, instead of sending into a closed one.
@@ -130,7 +131,7 @@ enum Door {
 struct Desk {
     app: Arc<App>,
     router: Router,
-    builder: auto::Builder<TokioExecutor>,
+    builder: auto::Builder<Streams>,
     tls: Option<TlsAcceptor>,
 }
 
@@ -180,7 +181,7 @@ impl Server {
         app.models.served_on(Handle::current());
         let desk = Desk {
             router: gate::router(Arc::clone(&app)),
-            builder: builder(app.settings.read_timeout),
+            builder: builder(&app.settings),
             app: Arc::clone(&app),
             tls,
         };
@@ -237,8 +238,11 @@ async fn load_all(app: &Arc<App>) -> Result<(), ServerError> {
     Ok(())
 }
 
-fn builder(read_timeout: Duration) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(settings: &ServerSettings) -> auto::Builder<Streams> {
+    let read_timeout = settings.read_timeout;
+    let mut builder = auto::Builder::new(Streams {
+        idle: settings.idle_timeout,
+    });
     // A client that never sends its head would keep a connection for ever.
     builder
         .http1()

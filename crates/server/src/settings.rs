@@ -29,10 +29,11 @@ pub struct ServerSettings {
     pub max_body_bytes_in_flight: usize,
     /// From how many bytes on an answer is compressed for clients that accept it; 0: never.
     pub compress_from: usize,
-    /// Within this a request's head, and then its body, must have arrived.
+    /// Within this a request's head, and then its body, must have arrived, and the rest of a stream's line of more than 1
+    /// MiB.
     pub read_timeout: Duration,
     /// How long a client may leave a stream without sending or reading anything, or any answer without reading; as long
-    /// as it likes if none.
+    /// as it likes if none. Over HTTP/1.1 its connection ends then, over HTTP/2 that one stream.
     pub idle_timeout: Option<Duration>,
     /// How long requests may take to finish once the server is to stop.
     pub stop_timeout: Duration,

@@ -160,6 +160,68 @@ fn a_stream_that_is_not_read_is_cut_off() {
     drop(client);
 }
 
+/// Its answer would stay in memory for as long as it answers pings, once for each stream of each connection.
+#[test]
+fn an_answer_over_http_2_that_is_not_read_is_taken_back() {
+    let server = impatient();
+    let address = server.address;
+    let texts: Vec<String> = (0..400).map(|row| format!("turn on light {row}")).collect();
+    let asked = [
+        ("/embed", json!({"texts": texts}).to_string()),
+        ("/predict/stream", "\"turn on the lights\"\n".repeat(400)),
+    ];
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (client, connection) = h2::client::Builder::new()
+            .initial_window_size(1_000)
+            .initial_connection_window_size(1 << 20)
+            .handshake::<_, bytes::Bytes>(stream)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let mut client = client.ready().await.unwrap();
+        let mut ask = |path: &str, body: &str| {
+            let request = hyper::Request::post(format!("http://{address}{path}"));
+            let (answer, mut sender) = client
+                .send_request(request.body(()).unwrap(), false)
+                .unwrap();
+            sender.send_data(body.to_owned().into(), true).unwrap();
+            answer
+        };
+        for (path, body) in &asked {
+            let mut answer = ask(path, body).await.unwrap().into_body();
+            // As much as it has room for, and no end.
+            let mut read = 0;
+            let ended = loop {
+                let patience = Duration::from_secs(120);
+                match tokio::time::timeout(patience, answer.data()).await.unwrap() {
+                    Some(Ok(data)) => read += data.len(),
+                    Some(Err(error)) => break error.reason(),
+                    None => break None,
+                }
+            };
+            assert_eq!((read, ended), (1_000, Some(h2::Reason::CANCEL)), "{path}");
+        }
+        // The others on this connection go on.
+        let mut answer = ask("/embed", r#"{"text": "a"}"#).await.unwrap().into_body();
+        assert!(
+            answer
+                .data()
+                .await
+                .unwrap()
+                .unwrap()
+                .starts_with(b"{\"model\"")
+        );
+    });
+    server.until("/stats", |got| got.json(200)["streams"] == 0);
+    let ended = counted(&server, "/predict/stream");
+    assert!(matches!(ended[..], [(408 | 499, 1)]), "{ended:?}");
+}
+
 /// A measurement would go on for its minute for nobody, and keep everybody else from measuring.
 #[test]
 fn a_measurement_ends_when_its_client_is_gone() {
