@@ -3,6 +3,7 @@
 pub(crate) mod benchmark;
 pub(crate) mod control;
 pub(crate) mod grpc;
+mod lines;
 pub(crate) mod oip;
 pub(crate) mod openai;
 pub(crate) mod own;

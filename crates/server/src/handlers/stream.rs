@@ -2,18 +2,20 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use engine::{Deadline, Input, Refused, RowError, Ticket};
 use futures_util::FutureExt;
 use hyper::header::HeaderValue;
+use memchr::memchr;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::lines::{Finished, Unfinished};
 use super::own;
 use crate::app::App;
 use crate::call::{Call, from_json};
@@ -36,6 +38,9 @@ const GROUPS: usize = 16;
 /// How long the model is left alone when it has no room: as long as it says, within these. Where all bodies together
 /// take too much, the shortest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
+/// How long a line whose beginning is kept waits for room among the bytes in flight. Others may be waiting for what it
+/// has, as it does for theirs.
+const STALEMATE: Duration = Duration::from_secs(1);
 
 /// A line: a text or a pair by itself, or with an `id` that comes back.
 #[derive(Deserialize, ToSchema)]
@@ -72,6 +77,7 @@ struct Entry {
     id: Option<String>,
     input: Result<Input, Fault>,
     bytes: usize,
+    held: Held,
 }
 
 /// Why a line has no answer.
@@ -85,7 +91,7 @@ struct Fault {
 struct Group {
     lines: Vec<(Option<String>, Result<(), Fault>)>,
     ticket: Option<Ticket>,
-    _held: Held,
+    _held: Vec<Held>,
 }
 
 /// A stream on its way.
@@ -94,6 +100,9 @@ struct Stream {
     loaded: Arc<Loaded>,
     options: Options,
     out: Outlet<Bytes>,
+    line: Unfinished,
+    /// Lines that have ended, and are not handed to the model yet.
+    entries: Vec<Entry>,
     groups: VecDeque<Group>,
     /// How many lines the limits admit together, as far as has been seen.
     most_lines: usize,
@@ -159,7 +168,10 @@ pub(crate) async fn predict(mut call: Call) -> Result<Response, Problem> {
     options.set_prompt(ask.prompt.take(), ask.prompt_name.as_deref(), model)?;
     options.check(model)?;
     let (out, answers) = outlet(call.app.settings.idle_timeout);
+    let most = call.app.settings.max_body_bytes;
     let stream = Stream {
+        line: Unfinished::new(call.app.body_bytes.hold(0)?, most),
+        entries: Vec::new(),
         app: Arc::clone(&call.app),
         loaded,
         options,
@@ -206,11 +218,6 @@ impl Stream {
     }
 
     async fn pass(&mut self, upload: &mut Upload) -> Result<(), End> {
-        let most = self.app.settings.max_body_bytes;
-        let mut rest = BytesMut::new();
-        // Bytes of a line that is too long to be kept, so far.
-        let mut skipped = 0;
-        let mut entries = Vec::new();
         loop {
             // Answers that are there go out before more is read.
             let data = tokio::select! {
@@ -224,46 +231,74 @@ impl Stream {
                 problem = silence(self.app.settings.idle_timeout), if self.groups.is_empty() => {
                     return Err(problem.into());
                 }
+                problem = self.line.late(self.app.settings.read_timeout), if self.groups.is_empty() => {
+                    return Err(problem.into());
+                }
             };
             let Some(data) = data else { break };
-            // What was searched before has no end of a line.
-            let mut searched = rest.len();
-            rest.extend_from_slice(&data);
-            while let Some(end) = rest[searched..].iter().position(|&byte| byte == b'\n') {
-                let line = rest.split_to(searched + end + 1);
-                searched = 0;
-                let length = std::mem::take(&mut skipped) + line.len();
-                if length > most {
-                    self.read += 1;
-                    entries.push(too_long(length, most));
-                } else {
-                    entries.extend(self.entry(&line));
-                }
-            }
-            if skipped + rest.len() > most {
-                skipped += rest.len();
-                rest.clear();
-            }
-            self.push(&mut entries).await?;
+            self.read(data).await?;
         }
-        if skipped > 0 {
-            entries.push(too_long(skipped + rest.len(), most));
-        } else {
-            entries.extend(self.entry(&rest));
-        }
-        self.push(&mut entries).await?;
+        self.end_line();
+        self.push().await?;
         while !self.groups.is_empty() {
             self.send_front().await?;
         }
         Ok(())
     }
 
-    /// Reads a line; an empty one is none.
-    fn entry(&mut self, line: &[u8]) -> Option<Entry> {
-        let line = line.trim_ascii();
+    /// Cuts what has come into lines, and hands those that have ended to the model.
+    async fn read(&mut self, mut data: Bytes) -> Result<(), End> {
+        while !data.is_empty() {
+            let end = memchr(b'\n', &data);
+            let piece = data.split_to(end.map_or(data.len(), |end| end + 1));
+            self.keep(&piece).await?;
+            if end.is_some() {
+                self.end_line();
+            }
+        }
+        self.push().await
+    }
+
+    /// Takes in a piece of a line, waiting for room.
+    async fn keep(&mut self, piece: &[u8]) -> Result<(), End> {
+        let mut until = None;
+        while let Err(full) = self.line.take(piece) {
+            // This stream's own lines take some, as long as their answers are not sent.
+            if !self.entries.is_empty() {
+                self.push().await?;
+            } else if self.groups.is_empty() && self.line.is_kept() {
+                let until = *until.get_or_insert_with(|| Instant::now() + STALEMATE);
+                if Instant::now() >= until {
+                    self.line.refuse(full);
+                } else {
+                    self.pause(PAUSE.0).await?;
+                }
+            } else {
+                self.pause(PAUSE.0).await?;
+            }
+            self.line.begin_anew();
+        }
+        Ok(())
+    }
+
+    /// Reads the line that has ended; an empty one is none.
+    fn end_line(&mut self) {
+        let Finished { bytes, held } = self.line.end();
         self.read += 1;
+        let line = match &bytes {
+            Ok(bytes) => bytes.trim_ascii(),
+            Err(problem) => {
+                self.entries.push(Entry {
+                    id: None,
+                    input: Err(problem.clone().into()),
+                    bytes: 0,
+                    held,
+                });
+                return;
+            }
+        };
         if line.is_empty() {
-            return None;
+            return;
         }
         let (id, input) = match from_json::<Line>(line) {
             Ok(Line::Bare(row)) => (None, Ok(row.into())),
@@ -276,16 +311,17 @@ impl Stream {
                 (None, Err(problem.into()))
             }
         };
-        Some(Entry {
+        self.entries.push(Entry {
             id,
             input,
             bytes: line.len(),
-        })
+            held,
+        });
     }
 
     /// Hands lines to the model, as many together as the limits admit, waiting for room.
-    async fn push(&mut self, entries: &mut Vec<Entry>) -> Result<(), End> {
-        let mut waiting: VecDeque<Entry> = entries.drain(..).collect();
+    async fn push(&mut self) -> Result<(), End> {
+        let mut waiting: VecDeque<Entry> = self.entries.drain(..).collect();
         while !waiting.is_empty() {
             let texts = self.loaded.service.settings().limits.texts_per_request;
             let most = self.most_lines.min(texts).max(1);
@@ -316,9 +352,6 @@ impl Stream {
         while self.groups.len() >= GROUPS {
             self.send_front().await?;
         }
-        let held = self
-            .room(entries.iter().map(|entry| entry.bytes).sum())
-            .await?;
         let inputs: Vec<Input> = entries
             .iter()
             .filter_map(|entry| entry.input.as_ref().ok().cloned())
@@ -334,29 +367,23 @@ impl Stream {
             Err(_) if count > 1 => return Ok(Some(entries)),
             Err(problem) => (None, Some(problem)),
         };
-        let lines = entries.into_iter().map(|Entry { id, input, .. }| {
-            let line = match (input, &refusal) {
+        let mut lines = Vec::with_capacity(entries.len());
+        let mut held = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let line = match (entry.input, &refusal) {
                 (Ok(_), None) => Ok(()),
                 (Ok(_), Some(problem)) => Err(problem.clone().into()),
                 (Err(fault), _) => Err(fault),
             };
-            (id, line)
-        });
+            lines.push((entry.id, line));
+            held.push(entry.held);
+        }
         self.groups.push_back(Group {
-            lines: lines.collect(),
+            lines,
             ticket,
             _held: held,
         });
         Ok(None)
-    }
-
-    async fn room(&mut self, bytes: usize) -> Result<Held, Unsent> {
-        loop {
-            match self.app.body_bytes.hold(bytes) {
-                Ok(held) => return Ok(held),
-                Err(_) => self.pause(PAUSE.0).await?,
-            }
-        }
     }
 
     /// The back-pressure of a full queue is passed on to whoever sends: nothing is read meanwhile.
@@ -416,16 +443,9 @@ impl Stream {
                 Err(fault) => write(&mut text, id.as_deref(), &fault.into()),
             }
         }
-        self.out.send(text.into()).await
-    }
-}
-
-fn too_long(length: usize, most: usize) -> Entry {
-    let problem = Problem::too_large("max_body_bytes", length, most, "a line's bytes");
-    Entry {
-        id: None,
-        input: Err(problem.into()),
-        bytes: 0,
+        self.out.send(text.into()).await?;
+        self.line.begin_anew();
+        Ok(())
     }
 }
 

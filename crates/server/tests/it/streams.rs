@@ -2,10 +2,48 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 
+use std::net::TcpStream;
+use std::time::Duration;
+
 use batchwright_server::ServerSettings;
 use serde_json::{Value, json};
 
 use crate::client::{Running, bits, builder, floats, settings, spec};
+
+/// A stream that is sent in parts, and answered in lines.
+struct Open {
+    to: TcpStream,
+    from: BufReader<TcpStream>,
+}
+
+impl Open {
+    fn on(server: &Running) -> Self {
+        let mut to = server.connect();
+        to.write_all(
+            b"POST /predict/stream HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
+        .unwrap();
+        let from = BufReader::new(to.try_clone().unwrap());
+        Self { to, from }
+    }
+
+    fn send(&mut self, text: &str) {
+        write!(self.to, "{:x}\r\n{text}\r\n", text.len()).unwrap();
+    }
+
+    /// The next line that is an answer: neither the head nor the length of a chunk.
+    fn answer(&mut self) -> Value {
+        let mut line = String::new();
+        while !line.starts_with('{') {
+            line.clear();
+            assert!(
+                self.from.read_line(&mut line).unwrap() > 0,
+                "the stream has ended"
+            );
+        }
+        serde_json::from_str(&line).unwrap()
+    }
+}
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines()
@@ -223,4 +261,89 @@ fn a_line_that_is_too_long_costs_no_other() {
             assert!(answer["embedding"].is_array(), "{row} {answer}");
         }
     }
+}
+
+/// What clients begin and do not end would take memory beyond all limits, as many times as they connect.
+#[test]
+fn an_unfinished_line_is_counted_among_the_bytes_in_flight() {
+    let settings = ServerSettings {
+        max_body_bytes: 60_000,
+        max_body_bytes_in_flight: 100_000,
+        ..settings()
+    };
+    let server = Running::with(settings, vec![spec("m", "bert-embed")]);
+    let held = |wanted: &dyn Fn(usize) -> bool| {
+        server.until("/metrics", |got| {
+            let text = got.text();
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("batchwright_body_bytes "));
+            wanted(line.unwrap().parse().unwrap())
+        });
+    };
+    let words = "a ".repeat(27_500);
+    let mut first = Open::on(&server);
+    first.send(&format!("\"{words}"));
+    held(&|bytes| bytes == 55_001);
+    let body = json!({"text": words});
+    let refused = server.post("/embed", &body).json(429);
+    assert_eq!(
+        refused["error"]["limit"]["name"],
+        "max_body_bytes_in_flight"
+    );
+    // Both wait for what the other has; one gives way, and is told so in the line's place.
+    let mut second = Open::on(&server);
+    second.send("\"a ");
+    held(&|bytes| bytes == 55_004);
+    second.send(&words);
+    held(&|bytes| bytes == 55_001);
+    second.send("\"\n\"short\"\n");
+    let refused = second.answer();
+    assert_eq!(refused["error"]["code"], "overloaded", "{refused}");
+    assert_eq!(
+        refused["error"]["limit"]["name"],
+        "max_body_bytes_in_flight"
+    );
+    assert!(second.answer()["embedding"].is_array());
+    first.send("\"\n");
+    assert!(first.answer()["embedding"].is_array());
+    held(&|bytes| bytes == 0);
+}
+
+/// A stream whose lines come faster than their bytes are given back would stand still for ever.
+#[test]
+fn lines_come_through_however_few_bytes_may_be_in_flight() {
+    let settings = ServerSettings {
+        max_body_bytes: 1_000,
+        max_body_bytes_in_flight: 1_000,
+        ..settings()
+    };
+    let server = Running::with(settings, vec![spec("m", "bert-embed")]);
+    let line = json!("turn on the lights ".repeat(20)).to_string();
+    let body = format!("{line}\n").repeat(300);
+    let got = server.ask("POST", "/predict/stream", &[], body.as_bytes());
+    let answers = lines(&got.text());
+    assert_eq!(answers.len(), 300);
+    assert!(answers.iter().all(|answer| answer["embedding"].is_array()));
+}
+
+/// A client could hold as much as others may send, for as long as it likes.
+#[test]
+fn a_long_line_ends_in_time() {
+    let settings = ServerSettings {
+        read_timeout: Duration::from_millis(200),
+        ..settings()
+    };
+    let server = Running::with(settings, vec![spec("m", "bert-embed")]);
+    let mut stream = Open::on(&server);
+    // A short beginning may wait in a client's buffer.
+    stream.send("\"a");
+    std::thread::sleep(Duration::from_millis(400));
+    stream.send("\"\n");
+    assert!(stream.answer()["embedding"].is_array());
+    stream.send(&format!("\"{}", "a".repeat(2 << 20)));
+    let late = stream.answer();
+    assert_eq!(late["error"]["code"], "slow_request", "{late}");
+    let words = late["error"]["message"].as_str().unwrap();
+    assert!(words.contains("--read-timeout-s"), "{words}");
 }
