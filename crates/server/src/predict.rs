@@ -21,6 +21,15 @@ use crate::wire::own::{Ask, Columns};
 /// Requests with more bytes of text than this are tokenised where they hold up no other.
 const LONG_BYTES: usize = 16 << 10;
 
+/// The options that mean something to some tasks alone.
+pub(crate) const OPTIONS_OF: [(&str, &[Task]); 5] = [
+    ("top_k", &[Task::Classify]),
+    ("threshold", &[Task::Classify, Task::Tag]),
+    ("raw_scores", &[Task::Classify, Task::Rerank]),
+    ("aggregation", &[Task::Tag]),
+    ("dimensions", &[Task::Embed]),
+];
+
 /// How answers are wanted, in the engine's words.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
@@ -82,22 +91,14 @@ impl Options {
     pub(crate) fn check(&self, model: &Model) -> Result<(), Problem> {
         let task = model.task();
         let bad = |words: String| Err(Problem::new(Code::BadOption, words));
-        let given: [(&str, bool, &[Task]); 5] = [
-            ("top_k", self.top_k.is_some(), &[Task::Classify]),
-            (
-                "threshold",
-                self.threshold.is_some(),
-                &[Task::Classify, Task::Tag],
-            ),
-            (
-                "raw_scores",
-                self.raw_scores,
-                &[Task::Classify, Task::Rerank],
-            ),
-            ("aggregation", self.aggregation.is_some(), &[Task::Tag]),
-            ("dimensions", self.dimensions.is_some(), &[Task::Embed]),
+        let given = [
+            self.top_k.is_some(),
+            self.threshold.is_some(),
+            self.raw_scores,
+            self.aggregation.is_some(),
+            self.dimensions.is_some(),
         ];
-        for (name, given, tasks) in given {
+        for ((name, tasks), given) in OPTIONS_OF.into_iter().zip(given) {
             if given && !tasks.contains(&task) {
                 let names: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
                 return bad(format!(

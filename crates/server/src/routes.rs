@@ -14,6 +14,7 @@ use crate::handlers::stream::{self, Line, LineAnswer};
 use crate::handlers::{grpc, oip, openai, own, page, state, tei};
 use crate::openapi::{Schema, of};
 use crate::problem::Problem;
+use crate::rules;
 use crate::wire::oip::{InferAnswer, InferAsk};
 use crate::wire::openai::{EmbeddingsAnswer, EmbeddingsAsk};
 use crate::wire::own::{Ask, PredictAnswer, TokenizeAnswer, TokenizeAsk};
@@ -170,7 +171,6 @@ macro_rules! route {
 }
 
 const PREDICTIONS: &[Schema] = &[of::<PredictAnswer<'static>>];
-const ASK: Takes = Takes::Json(&[of::<Ask>]);
 const NONE: Takes = Takes::Nothing;
 const OBJECT: Gives = Gives::Object;
 const INFER: Takes = Takes::Json(&[of::<InferAsk>]);
@@ -179,10 +179,10 @@ const TENSORS: &str = r#"{"inputs": [{"name": "text", "shape": [1], "datatype": 
 
 pub(crate) static ROUTES: &[Route] = &[
     route!(Post "/predict" Own Use own::predict, "Run the model's own task. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiPredict>, of::<TeiEmbed>, of::<TeiRerank>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiScores<'static>>, of::<TeiVectors<'static>>, of::<Vec<TeiRank>>])).query(Query::Refused).example(r#"{"text": "the train was late again"}"#),
-    route!(Post "/embed" Own Use own::embed, "Turn texts into vectors. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiEmbed>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiVectors<'static>>])).query(Query::Refused).example(r#"{"texts": ["turn on the lights", "what is my balance"]}"#),
-    route!(Post "/classify" Own Use own::classify, "Label texts, or pairs of texts. With `inputs`: as Text Embeddings Inference's /predict does", Takes::Json(&[of::<Ask>, of::<TeiPredict>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiScores<'static>>])).query(Query::Refused).example(r#"{"texts": ["the train was late again"], "top_k": 2}"#),
-    route!(Post "/rerank" Own Use own::rerank, "Score pairs of texts, or passages against a query. With `query` and `texts`: as Text Embeddings Inference does", Takes::Json(&[of::<Ask>, of::<TeiRerank>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<Vec<TeiRank>>])).query(Query::Refused).example(r#"{"query": "opening hours", "passages": ["We open at nine.", "Parking is free."]}"#),
-    route!(Post "/tag" Own Use own::tag, "Find named spans in texts", ASK, Gives::Json(PREDICTIONS)).query(Query::Refused).example(r#"{"text": "Ada Lovelace lived in London"}"#),
+    route!(Post "/embed" Own Use own::embed, "Turn texts into vectors. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[rules::embed_ask, of::<TeiEmbed>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiVectors<'static>>])).query(Query::Refused).example(r#"{"texts": ["turn on the lights", "what is my balance"]}"#),
+    route!(Post "/classify" Own Use own::classify, "Label texts, or pairs of texts. With `inputs`: as Text Embeddings Inference's /predict does", Takes::Json(&[rules::classify_ask, of::<TeiPredict>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<TeiScores<'static>>])).query(Query::Refused).example(r#"{"texts": ["the train was late again"], "top_k": 2}"#),
+    route!(Post "/rerank" Own Use own::rerank, "Score pairs of texts, or passages against a query. With `query` and `texts`: as Text Embeddings Inference does", Takes::Json(&[rules::rerank_ask, of::<TeiRerank>]), Gives::Json(&[of::<PredictAnswer<'static>>, of::<Vec<TeiRank>>])).query(Query::Refused).example(r#"{"query": "opening hours", "passages": ["We open at nine.", "Parking is free."]}"#),
+    route!(Post "/tag" Own Use own::tag, "Find named spans in texts", Takes::Json(&[rules::tag_ask]), Gives::Json(PREDICTIONS)).query(Query::Refused).example(r#"{"text": "Ada Lovelace lived in London"}"#),
     route!(Post "/tokenize" Own Use own::tokenize, "Show the tokens of texts. With `inputs`: as Text Embeddings Inference does", Takes::Json(&[of::<TokenizeAsk>, of::<TeiTokenize>]), Gives::Json(&[of::<TokenizeAnswer<'static>>, of::<Vec<Vec<TeiToken>>>])).query(Query::Refused).example(r#"{"text": "turn on the lights"}"#),
     route!(Post "/predict/stream" Own Use stream::predict, "Run the model's own task on JSON Lines, without end and in constant memory; answers come in the lines' order. Options stand in the query", Takes::Lines(of::<Line>), Gives::Lines(of::<LineAnswer<'static>>)).query(Query::Options).example(r#"["turn on the lights", {"id": 7, "text": "what is my balance"}]"#),
     route!(Post "/benchmark" Own Control benchmark::benchmark, "Measure a model on these texts, for some seconds: which token budget, how many threads, what a cache gives. Off unless the server is started with --enable-benchmark; it computes beside what is served, and empties the model's cache in memory", Takes::Json(&[of::<BenchmarkAsk>]), OBJECT).query(Query::Refused).example(r#"{"texts": ["turn on the lights", "what is my balance"], "seconds": 5}"#),

@@ -1,7 +1,79 @@
 //! What the OpenAPI document says of bodies beyond their types: which fields go together, and what numbers and lists
 //! there may be.
 
+use engine::Task;
 use serde_json::{Map, Value, json};
+
+use crate::openapi::{Components, of};
+use crate::predict::OPTIONS_OF;
+use crate::wire::oip::outputs;
+use crate::wire::own::Ask;
+
+/// The tasks, and the names of what their own routes are asked.
+const ASKS: [(Task, &str); 4] = [
+    (Task::Embed, "EmbedAsk"),
+    (Task::Classify, "ClassifyAsk"),
+    (Task::Rerank, "RerankAsk"),
+    (Task::Tag, "TagAsk"),
+];
+
+pub(crate) fn embed_ask(into: &mut Components) -> Value {
+    ask_of(into, Task::Embed)
+}
+
+pub(crate) fn classify_ask(into: &mut Components) -> Value {
+    ask_of(into, Task::Classify)
+}
+
+pub(crate) fn rerank_ask(into: &mut Components) -> Value {
+    ask_of(into, Task::Rerank)
+}
+
+pub(crate) fn tag_ask(into: &mut Components) -> Value {
+    ask_of(into, Task::Tag)
+}
+
+/// Refers to what the route of a task is asked, which [`rule`] makes of what all of them are asked.
+fn ask_of(into: &mut Components, task: Task) -> Value {
+    of::<Ask>(into);
+    let found = ASKS.iter().find(|(known, _)| *known == task);
+    let name = found.map_or("Ask", |(_, name)| name);
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// What the route of a task is asked: without the options that mean nothing to it, and with the texts that models of
+/// this task read. Where some texts of several are of the wrong kind, the others are answered.
+fn narrowed(ask: &Value, task: Task) -> Value {
+    let mut ask = ask.clone();
+    let (kind, row) = match task {
+        Task::Embed | Task::Tag => (
+            "string",
+            json!({"type": "string", "description": "One text."}),
+        ),
+        Task::Rerank => {
+            let mut pair = list_of(2, json!({}));
+            pair["description"] = "One pair of texts.".into();
+            ("array", pair)
+        }
+        Task::Classify => ("", Value::Null),
+    };
+    if !kind.is_empty() {
+        ask["properties"]["text"] = json!({"oneOf": [row, {"type": "null"}]});
+        ask["properties"]["texts"]["contains"] = json!({"type": kind});
+    }
+    let foreign = OPTIONS_OF
+        .into_iter()
+        .filter(|(_, tasks)| !tasks.contains(&task));
+    let mut without: Vec<&str> = foreign.map(|(name, _)| name).collect();
+    if kind == "string" {
+        without.extend(["query", "passages"]);
+        ask["allOf"][0] = one_of(&[&["text"], &["texts"]]);
+    }
+    if let Some(fields) = ask["properties"].as_object_mut() {
+        fields.retain(|name, _| !without.contains(&name.as_str()));
+    }
+    ask
+}
 
 /// A field that is there, and is not null.
 fn there(name: &str) -> Value {
@@ -44,6 +116,13 @@ fn pair_of_words() -> Value {
     let mut pair = list_of(2, json!({}));
     pair["contains"] = json!({"minLength": 1});
     pair
+}
+
+/// Of whatever a model does.
+fn output_names() -> Vec<&'static str> {
+    let tasks = ASKS.iter().map(|(task, _)| *task);
+    let tensors = tasks.flat_map(|task| outputs(task, 1));
+    tensors.map(|tensor| tensor.name).collect()
 }
 
 /// By the name of the schema.
@@ -90,6 +169,7 @@ fn rules() -> Value {
             "shape": {"minItems": 1, "maxItems": 2},
             "data": {"items": {"type": ["string", "array"], "items": {"type": "string"}}},
         }},
+        "InferOutput": {"properties": {"name": {"enum": output_names()}}},
         "OutputParameters": {"properties": {"classification": {"maximum": 0}}},
     })
 }
@@ -101,6 +181,11 @@ pub(crate) fn rule(schemas: &mut Map<String, Value>) {
             if let Some(schema) = schemas.get_mut(&name) {
                 merge(schema, rule);
             }
+        }
+    }
+    if let Some(ask) = schemas.get("Ask").cloned() {
+        for (task, name) in ASKS {
+            schemas.insert(name.to_owned(), narrowed(&ask, task));
         }
     }
     schemas.values_mut().for_each(bound);
@@ -167,6 +252,30 @@ mod tests {
             schemas["SettingsBody"]["properties"]["ageing_ms"]["maximum"],
             3_600_000
         );
+        let fields = |name: &str| schemas[name]["properties"].as_object().unwrap();
+        for (name, has) in [
+            ("EmbedAsk", "dimensions text texts"),
+            (
+                "ClassifyAsk",
+                "top_k threshold raw_scores text texts query passages",
+            ),
+            ("RerankAsk", "raw_scores text texts query passages"),
+            ("TagAsk", "threshold aggregation text texts"),
+        ] {
+            let some = OPTIONS_OF.iter().map(|(name, _)| *name);
+            for field in some.chain(["text", "texts", "query", "passages"]) {
+                let is_wanted = has.split(' ').any(|one| one == field);
+                assert_eq!(
+                    fields(name).contains_key(field),
+                    is_wanted,
+                    "{name}.{field}"
+                );
+            }
+            let common = ["model", "prompt", "deadline_ms"];
+            assert!(common.iter().all(|field| fields(name).contains_key(*field)));
+        }
+        assert_eq!(fields("EmbedAsk")["text"]["anyOf"][0]["type"], "string");
+        assert_eq!(fields("RerankAsk")["texts"]["contains"]["type"], "array");
         let pair = &schemas["Row"]["anyOf"][1];
         assert_eq!(
             (&pair["minItems"], &pair["maxItems"]),

@@ -15,6 +15,7 @@ use crate::problem::{Code, Problem};
 use crate::reply;
 use crate::settings::Benchmarks;
 use crate::wire::rows::Row;
+use crate::wire::whole::{whole, wholes};
 
 /// More rows make nothing more exact, and hold up everybody else.
 const MOST_ROWS: usize = 10_000;
@@ -39,21 +40,21 @@ pub(crate) struct BenchmarkAsk {
     /// The texts, or pairs of texts: real ones, for lengths decide everything. 10,000 at most.
     texts: Vec<Row>,
     /// Token budgets to try, 1 to 100 of 1 to 65,536 each; a range around the default if left out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "wholes")]
     batch_tokens: Vec<usize>,
     /// Numbers of threads to try, 1 to 100; one and all of the model's if left out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "wholes")]
     threads: Vec<usize>,
     /// Rounds over all combinations, of which each figure is the median; 1 to 20, and 3 if left out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 20)]
     rounds: Option<usize>,
     /// Single queries to time, one after the other; 1 to 10,000, and 200 if left out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 10_000)]
     single_queries: Option<usize>,
     /// About how long it may take; 1 to 60, and 10 if left out. What is not measured by then is left out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 60)]
     seconds: Option<u64>,
 }

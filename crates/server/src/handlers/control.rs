@@ -14,6 +14,7 @@ use crate::call::Call;
 use crate::models::{Loaded, Slot};
 use crate::problem::{Code, Problem};
 use crate::reply;
+use crate::wire::whole::whole;
 
 /// `?version=`
 #[derive(Default, Deserialize)]
@@ -135,9 +136,9 @@ type Time = Option<Option<u64>>;
 fn given<'de, D, T>(from: D) -> Result<Option<Option<T>>, D::Error>
 where
     D: Deserializer<'de>,
-    T: Deserialize<'de>,
+    T: TryFrom<u64>,
 {
-    Option::deserialize(from).map(Some)
+    whole(from).map(Some)
 }
 
 fn ms(time: Duration) -> u64 {

@@ -7,3 +7,4 @@ pub(crate) mod openai;
 pub(crate) mod own;
 pub(crate) mod rows;
 pub(crate) mod tei;
+pub(crate) mod whole;

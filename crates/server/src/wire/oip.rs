@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::object::{object, objects};
+use super::whole::{whole, wholes};
 use crate::problem::Problem;
 
 /// The tensors of a request.
@@ -30,16 +31,17 @@ pub(crate) struct InferParameters {
     #[serde(default)]
     pub(crate) binary_data_output: bool,
     /// After how many microseconds nobody needs the answer.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub(crate) timeout: Option<u64>,
     /// 1 before all others, 2 as most are, above that what can wait; 0 says nothing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub(crate) priority: Option<u64>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct InferInput {
     pub(crate) name: String,
+    #[serde(deserialize_with = "wholes")]
     pub(crate) shape: Vec<u64>,
     pub(crate) datatype: String,
     #[serde(default, deserialize_with = "object")]
@@ -53,7 +55,7 @@ pub(crate) struct InferInput {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct InputParameters {
     /// The texts follow the JSON, each behind its length as four little-endian bytes; all of them take so many.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub(crate) binary_data_size: Option<usize>,
 }
 
@@ -69,7 +71,7 @@ pub(crate) struct OutputParameters {
     #[serde(default)]
     pub(crate) binary_data: Option<bool>,
     /// Refused: `label` is an output of its own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub(crate) classification: Option<u64>,
 }
 

@@ -4,6 +4,8 @@ use engine::Input;
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::whole::whole;
+
 /// What `/v1/embeddings` is asked.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct EmbeddingsAsk {
@@ -14,7 +16,7 @@ pub(crate) struct EmbeddingsAsk {
     #[serde(default)]
     pub(crate) encoding_format: Option<Encoding>,
     /// The first so many values of each vector.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 1)]
     pub(crate) dimensions: Option<usize>,
     /// Taken and not looked at.

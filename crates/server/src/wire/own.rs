@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::rows::Row;
+use super::whole::whole;
 use crate::problem::Limit;
 
 /// What is asked: texts, and options as in the command line. Also the query of `/predict/stream`, which
@@ -25,6 +26,7 @@ pub(crate) struct Ask {
     /// Rerank: the passages.
     pub(crate) passages: Option<Vec<String>>,
     /// Classify: most labels of a text, best first.
+    #[serde(deserialize_with = "whole")]
     #[schema(minimum = 1)]
     pub(crate) top_k: Option<usize>,
     /// Classify, tag: least score of a label or an entity.
@@ -34,6 +36,7 @@ pub(crate) struct Ask {
     /// Tag: how tokens become entities.
     pub(crate) aggregation: Option<AggregationName>,
     /// Embed: the first so many values of each vector, brought to length 1 again where the model does so.
+    #[serde(deserialize_with = "whole")]
     #[schema(minimum = 1)]
     pub(crate) dimensions: Option<usize>,
     /// Which end of a text goes that is too long.
@@ -41,6 +44,7 @@ pub(crate) struct Ask {
     /// What becomes of a text that is too long.
     pub(crate) on_long: Option<OnLongName>,
     /// Most tokens of a text, special ones included.
+    #[serde(deserialize_with = "whole")]
     #[schema(minimum = 1)]
     pub(crate) max_tokens: Option<usize>,
     /// Words to put before every text, instead of the prompt that the model is served with; empty for none.
@@ -52,6 +56,7 @@ pub(crate) struct Ask {
     /// Which requests go before others.
     pub(crate) priority: Option<PriorityName>,
     /// After how many milliseconds nobody needs the answer.
+    #[serde(deserialize_with = "whole")]
     pub(crate) deadline_ms: Option<u64>,
 }
 

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::object::{object, object_or_null};
 use super::own::Side;
+use super::whole::whole;
 
 /// What `/embed` is asked in TEI's words.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -23,7 +24,7 @@ pub(crate) struct TeiEmbed {
     #[serde(default)]
     pub(crate) normalize: Option<bool>,
     /// The first so many values of each vector.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 1)]
     pub(crate) dimensions: Option<usize>,
     /// Refused: the model is loaded with its prompt.
