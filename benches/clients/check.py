@@ -2,14 +2,16 @@
 
     python benches/clients/check.py [--batchwright target/debug/batchwright]
     python benches/clients/check.py --url http://localhost:8003 --model all-MiniLM-L6-v2 [--name NAME]
-        [--classifier NAME=MODEL] [--api-key KEY] [--schema-examples N]
+        [--classifier NAME=MODEL] [--api-key KEY] [--schema-examples N [--schema-strict]]
 
 Without `--url` it starts a server of its own, with the tiny models of the tests. With it, that server serves
 MODEL, a model that embeds, under NAME. The same MODEL embeds the same texts offline, and every value that
 `tritonclient` (HTTP and gRPC), `openai` and `huggingface_hub` bring back is compared with it as 32 bits.
 With `--schema-examples`, `schemathesis` then asks every route of the OpenAPI document so many things that it
-makes up, good and bad: no answer may be a 5xx, and each must be one that the document has. The server must
-then have been started for this: it is asked to load its models and to change their settings too.
+makes up, good and bad: no answer may be a 5xx, each must be one that the document has, and what the document
+forbids must be refused. With `--schema-strict` what it allows must be accepted as well: what is reported then should be
+of the models alone (their tasks, widths and prompts), of which no document knows. The server must have been started for
+this: it is asked to load its models and to change their settings too.
 
 Exit code 1 if anything differs.
 """
@@ -254,12 +256,16 @@ def hugging_face(args, wanted):
 
 def schema(args):
     program = Path(sys.executable).with_name("schemathesis")
+    checks = ["not_a_server_error", "status_code_conformance", "content_type_conformance",
+              "response_schema_conformance", "negative_data_rejection"]
+    if args.schema_strict:
+        checks.append("positive_data_acceptance")
     command = [program, "run", f"{args.url}/openapi.json", "--url", args.url, "--continue-on-failure",
                "--max-examples", str(args.schema_examples), "--generation-deterministic",
                # It knows no JSON Lines; `fuzz/` asks that route. What is unloaded answers 503 from then on, and what is
                # measured takes its seconds each time, beside all else.
                "--exclude-path", "/predict/stream", "--exclude-path-regex", "(unload|/benchmark)$",
-               "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"]
+               "--checks", ",".join(checks)]
     for name, value in headers(args).items():
         command += ["--header", f"{name}: {value}"]
     with tempfile.TemporaryDirectory() as folder:
@@ -279,6 +285,7 @@ def main():
     parser.add_argument("--batchwright", default="target/debug/batchwright")
     parser.add_argument("--api-key", default="")
     parser.add_argument("--schema-examples", type=int, default=0, help="of each route, for schemathesis; 0 for none")
+    parser.add_argument("--schema-strict", action="store_true", help="report what fits the document and is refused, too")
     args = parser.parse_args()
     packages = ["tritonclient", "grpcio", "openai", "huggingface_hub"]
     print(", ".join(f"{name} {version(name)}" for name in packages), f"on Python {sys.version.split()[0]}", flush=True)
