@@ -12,6 +12,7 @@ use engine::Health;
 use hyper::header::HeaderValue;
 use tokio::sync::{Notify, watch};
 
+use crate::gpus::Gpus;
 use crate::metrics::HttpMetrics;
 use crate::models::{Models, Pick, State};
 use crate::permits::Permits;
@@ -26,6 +27,7 @@ pub(crate) struct App {
     pub(crate) settings: ServerSettings,
     pub(crate) models: Models,
     pub(crate) metrics: HttpMetrics,
+    pub(crate) gpus: Gpus,
     /// Only if traces are wanted.
     pub(crate) traces: Option<Traces>,
     /// Bytes of bodies in memory.
@@ -129,6 +131,7 @@ impl App {
                 settings.max_body_bytes_in_flight,
             ),
             openapi,
+            gpus: Gpus::start(settings.nvml.clone()),
             settings,
             models,
             metrics: HttpMetrics::default(),

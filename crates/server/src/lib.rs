@@ -43,6 +43,7 @@ mod coding;
 mod connection;
 mod decimal;
 mod gate;
+mod gpus;
 mod grpc;
 mod handlers;
 mod metrics;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::{HistogramStats, RemoteStats, ServiceStats};
 
 use crate::app::App;
+use crate::gpus::Gpu;
 use crate::models::Loaded;
 use crate::passing::GONE;
 use crate::predict::limit_name;
@@ -385,6 +386,7 @@ pub(crate) fn prometheus(app: &App) -> String {
     by_cause(&mut page, &models);
     predictions(&mut page, &models);
     memory(&mut page, &models);
+    gpus(&mut page, &app.gpus.read());
     page.0
 }
 
@@ -609,6 +611,42 @@ fn memory(page: &mut Page, models: &Of<'_>) {
             &[],
             memory.resident_bytes as f64,
         );
+    }
+}
+
+/// Only where there are any that answer.
+fn gpus(page: &mut Page, gpus: &[Gpu]) {
+    for (name, help, of) in [
+        (
+            "batchwright_gpu_memory_used_bytes",
+            "Memory of the GPU that is in use, whoever uses it, without what the driver reserves",
+            (|gpu| Some(gpu.used)) as fn(&Gpu) -> Option<u64>,
+        ),
+        (
+            "batchwright_gpu_memory_total_bytes",
+            "Memory that the GPU has",
+            |gpu| Some(gpu.total),
+        ),
+        (
+            "batchwright_gpu_memory_process_bytes",
+            "Memory of the GPU that this process holds",
+            |gpu| gpu.process,
+        ),
+    ] {
+        let samples = gpus.iter().filter_map(|gpu| Some((gpu, of(gpu)?)));
+        let samples: Vec<_> = samples.collect();
+        if samples.is_empty() {
+            continue;
+        }
+        page.family(name, "gauge", help);
+        for (gpu, bytes) in samples {
+            let labels = [
+                ("index", gpu.index.as_str()),
+                ("uuid", &gpu.uuid),
+                ("name", &gpu.name),
+            ];
+            page.sample(name, &labels, bytes as f64);
+        }
     }
 }
 

@@ -43,6 +43,9 @@ pub struct ServerSettings {
     pub threads: usize,
     /// Where traces go; nowhere if none.
     pub otlp: Option<OtlpSettings>,
+    /// NVIDIA's management library, which tells the memory of GPUs; the system's own if none. Where it cannot be loaded,
+    /// nothing is told.
+    pub nvml: Option<PathBuf>,
 }
 
 /// Where traces go, by OTLP over HTTP, and which requests have one. Headers, timeout and compression are those of
@@ -136,6 +139,7 @@ impl Default for ServerSettings {
             http_threads: engine::available_threads().div_ceil(2),
             threads: engine::available_threads(),
             otlp: None,
+            nvml: None,
         }
     }
 }

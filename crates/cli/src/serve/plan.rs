@@ -328,6 +328,7 @@ pub(super) fn settings(
             .map_or(threads.div_ceil(2), NonZeroUsize::get),
         threads,
         otlp: otlp::settings(&args.operation, |name| std::env::var(name).ok())?,
+        nvml: None,
     })
 }
 

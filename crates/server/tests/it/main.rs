@@ -9,6 +9,8 @@
 mod client;
 mod compressed;
 mod errors;
+#[cfg(unix)]
+mod gpus;
 mod grpc;
 mod leaving;
 mod measuring;
