@@ -56,8 +56,8 @@ impl Alarm {
             tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: time.subsec_nanos().into(),
         };
-        // A ring that comes too early is set anew. Most never come, for an answer does before: setting the timer for each
-        // wait would cost a call to the system for each answer.
+        // A ring before its time ends a wait, and the next one sets it. Most never come, for an answer does before: setting
+        // the timer for each wait would cost a call to the system for each answer.
         if self.rings <= now || self.rings > wake {
             let ring = Itimerspec {
                 it_interval: once(Duration::ZERO),
@@ -66,7 +66,9 @@ impl Alarm {
             timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &ring)?;
             self.rings = wake;
         }
-        interrupted_is_nothing(poll.poll(events, None))
+        // To the millisecond above: it ends the wait where the timer was set late, or has another idea of the time.
+        let at_most = Duration::from_nanos(wake - now);
+        interrupted_is_nothing(poll.poll(events, Some(at_most)))
     }
 }
 

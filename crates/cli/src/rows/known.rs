@@ -42,7 +42,7 @@ pub(super) fn look(
             let looked = clock.time(Stage::Survey, || {
                 look_at_rows(plan, repeatable, plain, interrupt)
             });
-            is_in_vain.fetch_or(looked.is_err(), Ordering::Relaxed);
+            is_in_vain.store(looked.is_err(), Ordering::Relaxed);
             looked
         });
         let fingerprint = clock.time(Stage::Fingerprint, || {

@@ -270,9 +270,22 @@ impl Service {
         shared.counted(admitted, Refusals::Retried)
     }
 
-    /// Says how the tasks are woken whose answers are there when a batch ends: `wake` is given them together, and wakes
-    /// them by dropping what it is given. Each by itself, from a thread that computes, they could wake the runtime's
-    /// thread as many times. The first call counts.
+    /// Says how tasks are woken whose answers are there together, when a batch ends: `wake` is given them in one
+    /// piece, and wakes them by dropping it. Each by itself, from a thread that computes, they could wake the runtime's
+    /// thread as many times. The first call counts; a task alone is woken at once.
+    ///
+    /// `wake` runs on a thread that computes, also between the layers of another batch, where no runtime is entered:
+    /// it must not block, and what it hands to a runtime goes by a handle, of the one on which the requests' tasks
+    /// run. Tasks whose piece is kept, or forgotten, wait as long. If it panics they are woken. It must not own this
+    /// service, which would then never end.
+    ///
+    /// ```
+    /// # fn example(service: &batchwright_engine::Service) {
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// std::thread::spawn(move || told.iter().for_each(drop));
+    /// service.wake_by(move |wakers| drop(tell.send(wakers)));
+    /// # }
+    /// ```
     pub fn wake_by(&self, wake: impl Fn(Wakers) + Send + Sync + 'static) {
         let _ = self.handle.shared.wake_by.set(Box::new(wake));
     }

@@ -1,9 +1,9 @@
 //! How a request comes in: admitted, tokenised, looked up, and what is left of it queued.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, MutexGuard};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use batch::{Entry, Full, Held, Load, Permit};
@@ -11,7 +11,7 @@ use networks::PromptPooling;
 use text::Input;
 
 use super::flights::Waiter;
-use super::ticket::{Pending, Wakers};
+use super::ticket::{Pending, Times, Wakers};
 use super::{Deadline, Reading, Refused, Request, ServiceLimits, Shared, State, Ticket};
 use crate::answer::{Origin, Outcome};
 use crate::error::{RowError, codes};
@@ -278,10 +278,12 @@ impl Shared {
         state.flights.release(entering.promise.held());
         if !entering.found.is_empty() {
             drop(state);
-            // Nobody waits yet: the ticket is not made.
+            let mut wakers = Wakers::default();
+            let times = Times::at_once(since, since);
             for (row, outcome) in entering.found {
-                let _ = self.deliver(pending, row, outcome, since, since, since);
+                self.deliver(pending, row, outcome, times, &mut wakers);
             }
+            self.wake(wakers);
             state = self.lock();
         }
         self.entered(state);
@@ -391,24 +393,26 @@ impl Shared {
                 origin: Origin::Computed,
                 answer: Err(RowError::new(code, words)),
             };
-            wakers.add(self.deliver(pending, row, outcome, since, now, now));
+            let times = Times::at_once(since, now);
+            self.deliver(pending, row, outcome, times, &mut wakers);
         }
         self.wake(wakers);
     }
 
-    /// Answers a row of a request, and the request if it was the last: then its task, if one waits, is to be woken.
+    /// Answers a row of a request, and the request if it was the last: then its task, if one waits, is put to those that
+    /// are to be woken.
     pub(super) fn deliver(
         &self,
         pending: &Pending,
         row: u32,
         outcome: Outcome,
-        since: Instant,
-        start: Instant,
-        end: Instant,
-    ) -> Option<Waker> {
-        let done = pending.deliver(row, outcome, since, start, end)?;
-        self.counters.answered(done.timing, done.rows);
-        done.tell()
+        times: Times,
+        wakers: &mut Wakers,
+    ) {
+        if let Some(done) = pending.deliver(row, outcome, times) {
+            self.counters.answered(done.timing, done.rows);
+            done.tell(wakers);
+        }
     }
 
     /// Wakes tasks, several in the way that their runtime prefers.
@@ -416,7 +420,8 @@ impl Shared {
         if let Some(wake) = self.wake_by.get()
             && wakers.is_several()
         {
-            wake(wakers);
+            // The caller's code: a panic in it wakes them as well, and must not cost others their answers.
+            let _ = catch_unwind(AssertUnwindSafe(|| wake(wakers)));
         }
     }
 

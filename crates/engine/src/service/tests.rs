@@ -215,7 +215,7 @@ fn tasks_of_a_batch_are_woken_together() {
         assert!(Pin::new(ticket).poll(context).is_pending());
     }
     gate.open();
-    let wakers = told.recv().unwrap();
+    let wakers = told.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(gate.batches().len(), 2);
     assert_eq!(woken.0.load(SeqCst), 0);
     drop(wakers);
@@ -224,6 +224,29 @@ fn tasks_of_a_batch_are_woken_together() {
         assert!(Pin::new(ticket).poll(context).is_ready());
     }
     first.wait();
+}
+
+/// Tasks would wait for ever, and the service never be quiet, where the program's own way to wake them fails.
+#[test]
+fn tasks_are_woken_where_waking_panics() {
+    let (service, gate) = gated(ServiceSettings::default());
+    service.wake_by(|_| panic!("there is no runtime here"));
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let context = &mut Context::from_waker(&waker);
+    let first = hold(&service, &gate);
+    let mut tickets = [1, 2, 3].map(|number| submit(&service, &[&text(number)]));
+    for ticket in &mut tickets {
+        assert!(Pin::new(ticket).poll(context).is_pending());
+    }
+    gate.open();
+    first.wait();
+    service.close();
+    assert!(service.drained(Duration::from_secs(20)));
+    assert_eq!(woken.0.load(SeqCst), 3);
+    for ticket in &mut tickets {
+        assert!(Pin::new(ticket).poll(context).is_ready());
+    }
 }
 
 #[derive(Default)]

@@ -126,16 +126,9 @@ impl Pending {
         (state.missing == 0).then(|| (state.timing, state.row_counts()))
     }
 
-    /// Answers a distinct row, which had its turn at `start` and was done at `end`, after it had waited
-    /// since `since`. Gives what is left to do if it was the last: only then does anybody learn of it.
-    pub(super) fn deliver(
-        &self,
-        row: u32,
-        outcome: Outcome,
-        since: Instant,
-        start: Instant,
-        end: Instant,
-    ) -> Option<Done<'_>> {
+    /// Answers a distinct row. Gives what is left to do if it was the last: only then does anybody learn of it.
+    pub(super) fn deliver(&self, row: u32, outcome: Outcome, times: Times) -> Option<Done<'_>> {
+        let Times { since, start, end } = times;
         let mut state = self.lock();
         let place = &mut state.outcomes[row as usize];
         if place.is_some() {
@@ -171,9 +164,31 @@ impl Pending {
     }
 }
 
+/// When a row waited and was computed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// Since when it waited.
+    pub(super) since: Instant,
+    /// When it had its turn.
+    pub(super) start: Instant,
+    /// When it was done.
+    pub(super) end: Instant,
+}
+
+impl Times {
+    /// Of a row that never had a turn.
+    pub(super) fn at_once(since: Instant, now: Instant) -> Self {
+        Self {
+            since,
+            start: now,
+            end: now,
+        }
+    }
+}
+
 impl Done<'_> {
-    /// Tells whoever waits, but for a task: that is woken by what this gives.
-    pub(super) fn tell(self) -> Option<Waker> {
+    /// Tells whoever waits, but for a task: that is put to those that are to be woken.
+    pub(super) fn tell(self, wakers: &mut Wakers) {
         let mut state = self.pending.lock();
         state.missing = 0;
         let waker = state.waker.take();
@@ -183,7 +198,7 @@ impl Done<'_> {
         if is_waited_for {
             self.pending.done.notify_one();
         }
-        waker
+        wakers.0.extend(waker);
     }
 }
 
@@ -196,10 +211,6 @@ impl Done<'_> {
 pub struct Wakers(Vec<Waker>);
 
 impl Wakers {
-    pub(super) fn add(&mut self, waker: Option<Waker>) {
-        self.0.extend(waker);
-    }
-
     pub(super) fn is_several(&self) -> bool {
         self.0.len() > 1
     }

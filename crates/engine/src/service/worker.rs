@@ -9,7 +9,7 @@ use batch::Budget;
 
 use super::compute::{Right, Seat};
 use super::flights::{Next, Row, Waiter, Work};
-use super::ticket::Wakers;
+use super::ticket::{Times, Wakers};
 use super::{Shared, State};
 use crate::answer::{Origin, Outcome};
 use crate::core::Core;
@@ -351,14 +351,12 @@ impl Shared {
                     origin: std::mem::replace(&mut origin, Origin::Duplicate),
                     answer: answer.clone(),
                 };
-                wakers.add(self.deliver(
-                    &waiter.pending,
-                    waiter.row,
-                    outcome,
-                    waiter.since,
+                let times = Times {
+                    since: waiter.since,
                     start,
                     end,
-                ));
+                };
+                self.deliver(&waiter.pending, waiter.row, outcome, times, &mut wakers);
             }
         }
         self.wake(wakers);

@@ -271,33 +271,34 @@ impl CharacterVocabulary {
             }
             return (slots.len().min(text.len()), text.len() > slots.len());
         }
-        let (length, truncated) = match ids {
+        match ids {
             Some(ids) => self.mixed(ids, text, slots),
             None => self.one_by_one(text, slots),
-        };
-        // What was of no use stands there.
-        slots[length..].fill(T::of(self.pad));
-        (length, truncated)
+        }
     }
 
-    /// The same for a text of which most characters may be ASCII. What it leaves behind those that were filled is of
-    /// no use.
+    /// The same for a text of which most characters may be ASCII.
     fn mixed<T: TokenId>(&self, ids: &ByteIds, text: &str, slots: &mut [T]) -> (usize, bool) {
         let (mut length, mut rest) = (0, text);
-        loop {
+        let truncated = loop {
             let run = T::write_run(ids, rest, &mut slots[length..]);
             let (Run::UpToAnother(count) | Run::TooShort(count)) = run;
-            length += count;
-            let mut characters = rest[count..].chars();
-            if let (Run::UpToAnother(_), Some(character)) = (run, characters.next()) {
-                slots[length] = T::of(self.id(character));
-                length += 1;
-                rest = characters.as_str();
-            } else {
-                let (more, truncated) = self.one_by_one(&rest[count..], &mut slots[length..]);
-                return (length + more, truncated);
+            (length, rest) = (length + count, &rest[count..]);
+            // A run is only tried where there is one: else each letter of other scripts would cost as much.
+            let end = match run {
+                Run::UpToAnother(_) => rest.bytes().position(|byte| byte.is_ascii()),
+                Run::TooShort(_) => None,
+            };
+            let (others, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            let (more, truncated) = self.one_by_one(others, &mut slots[length..]);
+            (length, rest) = (length + more, behind);
+            if truncated || rest.is_empty() {
+                break truncated;
             }
-        }
+        };
+        // What runs have left behind them.
+        slots[length..].fill(T::of(self.pad));
+        (length, truncated)
     }
 
     fn one_by_one<T: TokenId>(&self, text: &str, slots: &mut [T]) -> (usize, bool) {
@@ -365,7 +366,8 @@ mod tests {
             ascii.clone(),
             beyond.clone(),
             ascii.clone() + "é",
-            beyond + &ascii,
+            beyond.clone() + &ascii,
+            ascii.clone() + "éé" + &ascii + &beyond,
         ] {
             let length = text.chars().count();
             for width in [length + 2, length + 3, length + 100] {
@@ -373,7 +375,18 @@ mod tests {
                 let ids = text.chars().map(|c| known.id(c) as u16);
                 let mut expected: Vec<u16> = [2].into_iter().chain(ids).chain([3]).collect();
                 expected.resize(width, 0);
-                assert_eq!((row, truncated), (expected, false), "{text} in {width}");
+                assert_eq!(
+                    (row, truncated),
+                    (expected.clone(), false),
+                    "{text} in {width}"
+                );
+            }
+            // Cut within a run, at another character, beside it, and before the only one.
+            for width in 30..length + 2 {
+                let (row, truncated) = encode(&known, &text, width);
+                let ids = text.chars().map(|c| known.id(c) as u16).take(width - 2);
+                let expected: Vec<u16> = [2].into_iter().chain(ids).chain([3]).collect();
+                assert_eq!((row, truncated), (expected, true), "{text} in {width}");
             }
         }
     }

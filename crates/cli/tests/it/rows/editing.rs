@@ -8,6 +8,7 @@ use arrow_array::{
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use super::{json, lines, plain_texts};
@@ -360,7 +361,7 @@ fn a_recipe_that_changes_nothing_is_told() {
     assert!(!run("on.toml").err.contains("changes nothing"));
 }
 
-/// Whoever has spans from another program, with places of 32 bits and scores, would lose these or their types.
+/// Whoever has spans from another program, with places of 32 bits and scores, would lose the scores or their type.
 #[test]
 fn spans_of_other_programs_keep_their_fields() {
     let place = Workplace::new();
@@ -385,7 +386,7 @@ fn spans_of_other_programs_keep_their_fields() {
     let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-    let augment = |input: &str, output: &str| {
+    let augment = |input: &str, more: &[&str]| {
         let words = [
             "augment",
             input,
@@ -394,20 +395,22 @@ fn spans_of_other_programs_keep_their_fields() {
             "--spans-column",
             "spans",
         ];
-        place.run(&[&words[..], &["--drop", "source_row,copy", "-o", output]].concat())
+        place.run(&[&words[..], more].concat()).ok();
     };
-    let words = [
-        "augment",
-        "in.parquet",
-        "--recipe",
-        "shuffle.toml",
-        "--spans-column",
-        "spans",
-    ];
-    place
-        .run(&[&words[..], &["-o", "out.parquet"]].concat())
-        .ok();
-    augment("out.parquet", "out.jsonl").ok();
+    augment("in.parquet", &["-o", "out.parquet"]);
+    let file = std::fs::File::open(place.path("out.parquet")).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let written = reader.schema().field_with_name("spans").unwrap();
+    let DataType::List(item) = written.data_type() else {
+        panic!("{written}");
+    };
+    let DataType::Struct(fields) = item.data_type() else {
+        panic!("{item}");
+    };
+    let score = fields.find("score").unwrap().1;
+    assert_eq!(score.data_type(), &DataType::Float32);
+    let drop = ["--drop", "source_row,copy", "-o", "out.jsonl"];
+    augment("out.parquet", &drop);
     let rows = place.rows("out.jsonl");
     assert_eq!(rows[1]["spans"], serde_json::json!([]));
     for (row, expected) in [
