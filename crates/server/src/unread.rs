@@ -11,7 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use hyper::rt::Executor;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 /// What is handed to HTTP/2 at once, where it waits for its client to make room: the size of its frames.
 const PIECE: usize = 16 << 10;
@@ -61,7 +61,7 @@ async fn while_read(stream: impl Future, idle: Duration) {
         };
         let (_, sleep) = match patience.take() {
             Some(known) if known.0 == since => patience.insert(known),
-            _ => patience.insert((since, Box::pin(sleep_until((since + idle).into())))),
+            _ => patience.insert((since, Box::pin(sleep(idle.saturating_sub(since.elapsed()))))),
         };
         sleep.as_mut().poll(context)
     })

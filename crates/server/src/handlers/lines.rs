@@ -105,7 +105,7 @@ impl Unfinished {
     /// Until a long line has had its time; for ever if it is none.
     pub(super) async fn late(&self, within: Duration) -> Problem {
         match self.since {
-            Some(since) => tokio::time::sleep_until((since + within).into()).await,
+            Some(since) => tokio::time::sleep(within.saturating_sub(since.elapsed())).await,
             None => std::future::pending().await,
         }
         let words = format!(

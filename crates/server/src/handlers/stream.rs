@@ -38,9 +38,6 @@ const GROUPS: usize = 16;
 /// How long the model is left alone when it has no room: as long as it says, within these. Where all bodies together
 /// take too much, the shortest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
-/// How long a line whose beginning is kept waits for room among the bytes in flight. Others may be waiting for what it
-/// has, as it does for theirs.
-const STALEMATE: Duration = Duration::from_secs(1);
 
 /// A line: a text or a pair by itself, or with an `id` that comes back.
 #[derive(Deserialize, ToSchema)]
@@ -259,20 +256,20 @@ impl Stream {
         self.push().await
     }
 
-    /// Takes in a piece of a line, waiting for room.
+    /// Takes in a piece of a line, waiting for room. A line of which something is kept waits as long as a body has to
+    /// come in: others may be waiting for what it has, as it does for theirs.
     async fn keep(&mut self, piece: &[u8]) -> Result<(), End> {
-        let mut until = None;
+        let mut alone: Option<Instant> = None;
+        let patience = self.app.settings.read_timeout;
         while let Err(full) = self.line.take(piece) {
             // This stream's own lines take some, as long as their answers are not sent.
             if !self.entries.is_empty() {
                 self.push().await?;
-            } else if self.groups.is_empty() && self.line.is_kept() {
-                let until = *until.get_or_insert_with(|| Instant::now() + STALEMATE);
-                if Instant::now() >= until {
-                    self.line.refuse(full);
-                } else {
-                    self.pause(PAUSE.0).await?;
-                }
+            } else if self.groups.is_empty()
+                && self.line.is_kept()
+                && alone.get_or_insert_with(Instant::now).elapsed() >= patience
+            {
+                self.line.refuse(full);
             } else {
                 self.pause(PAUSE.0).await?;
             }

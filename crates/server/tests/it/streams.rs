@@ -269,6 +269,7 @@ fn an_unfinished_line_is_counted_among_the_bytes_in_flight() {
     let settings = ServerSettings {
         max_body_bytes: 60_000,
         max_body_bytes_in_flight: 100_000,
+        read_timeout: Duration::from_secs(3),
         ..settings()
     };
     let server = Running::with(settings, vec![spec("m", "bert-embed")]);
@@ -331,14 +332,14 @@ fn lines_come_through_however_few_bytes_may_be_in_flight() {
 #[test]
 fn a_long_line_ends_in_time() {
     let settings = ServerSettings {
-        read_timeout: Duration::from_millis(200),
+        read_timeout: Duration::from_secs(2),
         ..settings()
     };
     let server = Running::with(settings, vec![spec("m", "bert-embed")]);
     let mut stream = Open::on(&server);
     // A short beginning may wait in a client's buffer.
     stream.send("\"a");
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(2_500));
     stream.send("\"\n");
     assert!(stream.answer()["embedding"].is_array());
     stream.send(&format!("\"{}", "a".repeat(2 << 20)));
