@@ -1,9 +1,9 @@
 //! What can be seen only where computing can be held up: single flight, giving up, lateness, panics,
 //! limits, shared threads. Nothing sleeps: a gate says when a batch has begun, and when it may go on.
 
-use std::pin::Pin;
+mod waking;
+
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Context, Wake, Waker};
 
 use testing::golden::Golden;
 
@@ -198,64 +198,6 @@ fn equal_rows_in_flight_are_computed_once() {
     // The cache knows of what was computed for it, and of every row that it, or a flight, saved.
     assert_eq!((stats.cache.misses, stats.cache.hits), (3, 4));
     assert!(stats.cache.compute_seconds_saved > 0.0);
-}
-
-/// A runtime would wake its thread for each answer of a batch; and a task that is left out would wait for ever.
-#[test]
-fn tasks_of_a_batch_are_woken_together() {
-    let (service, gate) = gated(ServiceSettings::default());
-    let (tell, told) = std::sync::mpsc::channel();
-    service.wake_by(move |wakers| tell.send(wakers).unwrap());
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(Arc::clone(&woken));
-    let context = &mut Context::from_waker(&waker);
-    let first = hold(&service, &gate);
-    let mut tickets = [1, 2, 3].map(|number| submit(&service, &[&text(number)]));
-    for ticket in &mut tickets {
-        assert!(Pin::new(ticket).poll(context).is_pending());
-    }
-    gate.open();
-    let wakers = told.recv_timeout(Duration::from_secs(20)).unwrap();
-    assert_eq!(gate.batches().len(), 2);
-    assert_eq!(woken.0.load(SeqCst), 0);
-    drop(wakers);
-    assert_eq!(woken.0.load(SeqCst), 3);
-    for ticket in &mut tickets {
-        assert!(Pin::new(ticket).poll(context).is_ready());
-    }
-    first.wait();
-}
-
-/// Tasks would wait for ever, and the service never be quiet, where the program's own way to wake them fails.
-#[test]
-fn tasks_are_woken_where_waking_panics() {
-    let (service, gate) = gated(ServiceSettings::default());
-    service.wake_by(|_| panic!("there is no runtime here"));
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(Arc::clone(&woken));
-    let context = &mut Context::from_waker(&waker);
-    let first = hold(&service, &gate);
-    let mut tickets = [1, 2, 3].map(|number| submit(&service, &[&text(number)]));
-    for ticket in &mut tickets {
-        assert!(Pin::new(ticket).poll(context).is_pending());
-    }
-    gate.open();
-    first.wait();
-    service.close();
-    assert!(service.drained(Duration::from_secs(20)));
-    assert_eq!(woken.0.load(SeqCst), 3);
-    for ticket in &mut tickets {
-        assert!(Pin::new(ticket).poll(context).is_ready());
-    }
-}
-
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
 }
 
 /// Work for a client that has gone is time taken from those that wait; and whoever waits for the same row
