@@ -30,7 +30,7 @@ pub struct ServerSettings {
     /// From how many bytes on an answer is compressed for clients that accept it; 0: never.
     pub compress_from: usize,
     /// Within this a request's head, and then its body, must have arrived, and the rest of a stream's line of more than 1
-    /// MiB.
+    /// MiB. A line of which something has come waits as long for room among the bodies in flight.
     pub read_timeout: Duration,
     /// How long a client may leave a stream without sending or reading anything, or any answer without reading; as long
     /// as it likes if none. Over HTTP/1.1 its connection ends then, over HTTP/2 that one stream.

@@ -161,7 +161,8 @@ pub(crate) struct AccessArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Operation")]
 pub(crate) struct OperationArgs {
-    /// Seconds within which a request's head, and then its body, must arrive
+    /// Seconds within which a request's head, and then its body, must arrive; a stream's line has as long to come in once it
+    /// is larger than 1 MiB, and to wait for room among the bodies in flight
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) read_timeout_s: u32,
     /// Seconds that a client may leave a stream without sending or reading anything, or any answer without reading; 0
